@@ -1,0 +1,74 @@
+"""Explanations of medical-imaging models in the scan's own geometry.
+
+Importing this package loads nothing heavy: every name below is fetched from its module when first used.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+from voxplain.face import FACE, public
+
+if TYPE_CHECKING:
+    from voxplain.data.attribution import Attribution as Attribution
+    from voxplain.data.case import Case as Case
+    from voxplain.data.image import Image as Image
+    from voxplain.data.load import load_image as load_image
+    from voxplain.data.load import load_mask as load_mask
+    from voxplain.data.prepare import Prepare as Prepare
+    from voxplain.methods import method as method
+    from voxplain.methods import table as methods
+    from voxplain.metrics import metric as metric
+    from voxplain.metrics import table as metrics
+    from voxplain.report.page import write as report
+    from voxplain.score.load import load_model as load
+    from voxplain.score.model import Model as Model
+    from voxplain.score.score import Score as Score
+    from voxplain.score.target import ClassScore as ClassScore
+    from voxplain.score.target import Margin as Margin
+    from voxplain.score.target import Probability as Probability
+    from voxplain.score.target import Region as Region
+    from voxplain.score.target import Regression as Regression
+    from voxplain.score.target import target as target
+    from voxplain.space.grid import Grid as Grid
+    from voxplain.study.explain import explain as explain
+    from voxplain.study.plan import Plan as Plan
+    from voxplain.study.run import run as run
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Attribution",
+    "Case",
+    "ClassScore",
+    "Grid",
+    "Image",
+    "Margin",
+    "Model",
+    "Plan",
+    "Prepare",
+    "Probability",
+    "Region",
+    "Regression",
+    "Score",
+    "__version__",
+    "explain",
+    "load",
+    "load_image",
+    "load_mask",
+    "method",
+    "methods",
+    "metric",
+    "metrics",
+    "report",
+    "run",
+    "target",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in FACE:
+        raise AttributeError(f"module 'voxplain' has no attribute {name!r}")
+    return public(name)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,71 @@
+"""The options of `voxplain explain`, in the groups its help shows them in."""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from voxplain.types import HEADS
+
+MODEL: dict[str, dict[str, Any]] = {
+    "--model": {
+        "required": True,
+        "metavar": "MODEL",
+        "help": "package.module:callable(option=value), a name from 'voxplain models', a .pt2, .onnx or .keras file, "
+        "or a MONAI bundle folder",
+    },
+    "--weights": {"type": Path, "metavar": "FILE", "help": ".safetensors, .npz or .pt with a state dict"},
+    "--output": {"metavar": "NAME", "help": "which part of the model's output is meant, such as 0 or logits"},
+    "--head": {"choices": HEADS, "default": "auto", "help": "how outputs become probabilities (default: auto)"},
+    "--class-names": {"metavar": "A,B,...", "help": "names of the classes, in order"},
+    "--trust": {"action": "append", "default": [], "metavar": "NAME", "help": "run this code or file of others"},
+}
+
+IMAGE: dict[str, dict[str, Any]] = {
+    "--image": {
+        "action": "append",
+        "metavar": "[NAME=]FILE",
+        "help": "NIfTI, DICOM file or folder, PNG, JPEG, TIFF or .npy; repeat with names for channels",
+    },
+    "--cases": {
+        "type": Path,
+        "metavar": "TABLE.csv",
+        "help": "many cases: columns image (or one a channel), perhaps id, mask, label, target, slice, group, split",
+    },
+    "--mask": {"type": Path, "metavar": "FILE", "help": "region for targets over a mask, and to measure maps against"},
+    "--slice": {"type": int, "metavar": "N", "help": "axial slice of a volume, for a model that reads 2D images"},
+    "--id": {"metavar": "NAME", "help": "what to call the case (default: a hash of its content)"},
+    "--resample-slices": {
+        "action": "store_true",
+        "help": "put a tilted or unequally spaced DICOM series on a regular grid",
+    },
+}
+
+QUESTION: dict[str, dict[str, Any]] = {
+    "--method": {
+        "action": "append",
+        "metavar": "METHOD",
+        "help": "such as grad_cam or 'occlusion(window=16)'; repeats; 'all' for every one the model allows "
+        "(default: grad_cam, or occlusion where only calls are allowed)",
+    },
+    "--target": {
+        "action": "append",
+        "metavar": "TARGET",
+        "help": "such as 'class_score(2)' or 'region(1)'; repeats (default: what the model predicts)",
+    },
+}
+
+RUN: dict[str, dict[str, Any]] = {
+    "--out": {"type": Path, "required": True, "metavar": "DIR", "help": "run folder to write"},
+    "--device": {"default": "cpu", "help": "cpu, cuda, cuda:1 ... (default: cpu)"},
+    "--seed": {"type": int, "default": 0, "help": "seed of methods that draw at random (default: 0)"},
+    "--memory": {"metavar": "SIZE", "help": "memory budget such as 4GB (default: half of what is free)"},
+    "--verify": {"action": "store_true", "help": "make every map twice and say whether the bytes are equal"},
+    "--json": {"action": "store_true", "help": "print the rows as one JSON document"},
+}
+
+
+def add(parser: argparse.ArgumentParser, title: str, options: dict[str, dict[str, Any]]) -> None:
+    """One group of options."""
+    group = parser.add_argument_group(title)
+    for flag, settings in options.items():
+        group.add_argument(flag, **settings)

@@ -1,0 +1,94 @@
+"""`voxplain methods | targets | models | metrics`: what there is, with options and help, as text or JSON."""
+
+import argparse
+import inspect
+import json
+from collections.abc import Callable
+from typing import Any
+
+
+def add(parser: argparse.ArgumentParser, name: str) -> None:
+    """The options of one listing."""
+    parser.add_argument("--json", action="store_true", help="print one JSON document")
+
+
+def run(chosen: argparse.Namespace) -> int:
+    """Print the listing."""
+    entries = LISTINGS[chosen.command]()
+    if chosen.json:
+        print(json.dumps(entries, indent=1))
+    else:
+        print("\n".join(map(_paragraph, entries)))
+    return 0
+
+
+def _methods() -> list[dict[str, Any]]:
+    from voxplain.methods import table
+
+    return [
+        {
+            **_entry(name, cls),
+            "title": cls.title,
+            "access": cls.access.words,
+            "needs_reference": cls.needs_reference,
+            "quantity": str(cls.quantity),
+            "law": cls.law,
+            "citation": cls.citation,
+        }
+        for name, cls in table().items()
+    ]
+
+
+def _targets() -> list[dict[str, Any]]:
+    from voxplain.score.target import TARGETS
+
+    return [{**_entry(name, cls), "unit": cls.unit} for name, cls in TARGETS.items()]
+
+
+def _metrics() -> list[dict[str, Any]]:
+    from voxplain.metrics import table
+
+    return [_entry(name, cls) for name, cls in table().items()]
+
+
+def _models() -> list[dict[str, Any]]:
+    from voxplain.score.networks import NETWORKS
+
+    return [
+        {"name": name, "says": _first_line(build), "options": _parameters(build)} for name, build in NETWORKS.items()
+    ]
+
+
+LISTINGS: dict[str, Callable[[], list[dict[str, Any]]]] = {
+    "methods": _methods,
+    "targets": _targets,
+    "models": _models,
+    "metrics": _metrics,
+}
+
+
+def _entry(name: str, cls: type) -> dict[str, Any]:
+    from voxplain.spec import schema
+
+    return {"name": name, "says": _first_line(cls), "options": schema(cls)}
+
+
+def _parameters(build: Callable[..., Any]) -> list[dict[str, Any]]:
+    return [
+        {"name": one.name, "default": None if one.default is one.empty else one.default, "help": ""}
+        for one in inspect.signature(build).parameters.values()
+    ]
+
+
+def _first_line(thing: Any) -> str:
+    return (inspect.getdoc(thing) or "").split("\n\n")[0].replace("\n", " ")
+
+
+def _paragraph(entry: dict[str, Any]) -> str:
+    told = [
+        f"{key.replace('_', ' ')}: {entry[key]}"
+        for key in ("access", "quantity", "law", "unit", "citation")
+        if key in entry
+    ]
+    options = [f"    {one['name']}={one['default']!r}  {one['help']}".rstrip() for one in entry["options"]]
+    return "\n".join([entry["name"], f"  {entry['says']}", *(f"  {line}" for line in told), *options, ""])

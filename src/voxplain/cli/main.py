@@ -1,0 +1,70 @@
+"""The command `voxplain`: parses, dispatches, and turns errors into one sentence and an exit code.
+
+0 good; 2 the user's error; 3 finished with failed rows; 130 interrupted; 1 a bug.
+"""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from types import ModuleType
+
+from voxplain import __version__
+from voxplain.errors import VoxplainError
+
+COMMANDS = {
+    "demo": "train two tiny networks on phantoms, explain them and write the page (offline)",
+    "explain": "explain what a model says about one image or a table of cases",
+    "report": "write the page of a run folder again",
+    "methods": "list the attribution methods",
+    "targets": "list the targets: which number of the model's output is meant",
+    "models": "list the networks that have a name of their own",
+    "metrics": "list the metrics",
+}
+"""Command -> one line of help; `voxplain.cli.<module>` holds `add` and `run` of each."""
+
+MODULES = {"methods": "listings", "targets": "listings", "models": "listings", "metrics": "listings"}
+"""Commands that share a module."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit code."""
+    parser = _parser()
+    chosen = parser.parse_args(arguments)
+    if chosen.command is None:
+        parser.print_help()
+        return 0
+    try:
+        return int(_module(chosen.command).run(chosen))
+    except VoxplainError as error:
+        print(f"voxplain: {_one_line(error)}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("voxplain: interrupted; what is done stays, and the same command goes on from there", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # the reader of our output has gone: nobody is left to tell
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="voxplain",
+        description="Explains 2D and 3D medical-imaging models in the scan's own geometry. "
+        "Research use, never a diagnosis.",
+    )
+    parser.add_argument("--version", action="version", version=f"voxplain {__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands")
+    for name, line in COMMANDS.items():
+        command = commands.add_parser(name, help=line, description=line[0].upper() + line[1:] + ".")
+        _module(name).add(command, name)
+    return parser
+
+
+def _module(command: str) -> ModuleType:
+    return import_module(f"voxplain.cli.{MODULES.get(command, command)}")
+
+
+def _one_line(error: VoxplainError) -> str:
+    return " ".join(str(error).split())

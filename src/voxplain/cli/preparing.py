@@ -1,0 +1,63 @@
+"""The preparation's flags on the command line; each is one field of `Prepare`."""
+
+import argparse
+import ast
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from voxplain.errors import OptionError
+
+if TYPE_CHECKING:
+    from voxplain.data.prepare import Prepare
+
+FLAGS = {
+    "orientation": ("CODE", "turn a volume's axes, such as RAS"),
+    "spacing-mm": ("A,B,C", "resample to this voxel size"),
+    "size": ("A,B[,C]", "resize to this many voxels (2D: rows,columns)"),
+    "crop-pad": ("A,B[,C]", "crop or pad around the centre to this many voxels"),
+    "pad-multiple": ("N", "pad each side to a multiple of this"),
+    "channels": ("A,B,...", "channels to use, in this order"),
+    "window": ("LOW,HIGH", "cut intensities to this range and scale it to 0..1"),
+    "percentile": ("LOW,HIGH", "as --window, with percentiles of the image"),
+    "zscore": ("", "scale to mean 0 and standard deviation 1"),
+    "nonzero": ("", "with --zscore: over nonzero voxels only"),
+    "scale": ("FACTOR", "multiply intensities"),
+    "grey-to-rgb": ("", "repeat one channel three times"),
+    "mean": ("A,B,C", "subtract from each channel, last"),
+    "std": ("A,B,C", "divide each channel by, last"),
+}
+"""Flag -> metavar and help; no metavar: a switch."""
+
+
+def add(group: argparse._ArgumentGroup) -> None:
+    """The flags."""
+    group.add_argument("--prepare", type=Path, metavar="FILE.toml", help="preparation as a TOML file")
+    for flag, (metavar, line) in FLAGS.items():
+        if metavar:
+            group.add_argument(f"--{flag}", metavar=metavar, help=line)
+        else:
+            group.add_argument(f"--{flag}", action="store_true", default=None, help=line)
+
+
+def read(chosen: argparse.Namespace) -> "Prepare":
+    """The preparation of the file, with the flags that were given on top."""
+    from dataclasses import replace
+
+    from voxplain.data.prepare import Prepare
+
+    base = Prepare.read(chosen.prepare) if chosen.prepare else Prepare()
+    given = {flag.replace("-", "_"): getattr(chosen, flag.replace("-", "_")) for flag in FLAGS}
+    return replace(base, **{name: _value(name, raw) for name, raw in given.items() if raw is not None})
+
+
+def _value(name: str, raw: Any) -> Any:
+    if raw is True or name == "orientation":
+        return raw
+    if name == "channels":
+        return tuple(part.strip() for part in raw.split(","))
+    try:
+        value = ast.literal_eval(raw)
+    except (ValueError, SyntaxError) as error:
+        raise OptionError(f"--{name.replace('_', '-')} must be numbers joined by commas, got {raw!r}") from error
+    single = name in ("scale", "pad_multiple")
+    return value if single or isinstance(value, tuple) else (value,)

@@ -1,0 +1,1 @@
+"""Files and geometry: images, cases, preparation, attributions (the only floor that touches image files)."""

@@ -1,0 +1,95 @@
+"""An attribution on disk: NIfTI maps and a JSON file beside them that tells the story."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from voxplain.data.attribution import Attribution, Coarse
+from voxplain.data.certificate import Certificate
+from voxplain.data.nifti import read_nifti, write_nifti
+from voxplain.data.provenance import Provenance
+from voxplain.data.writing import written_beside
+from voxplain.errors import FileError, InputError
+from voxplain.types import Quantity
+
+SUFFIXES = (".nii.gz", ".nii")
+
+
+def save(attribution: Attribution, path: Path) -> Path:
+    """Write the map to `path`, its extras beside it, and last the JSON sidecar; returns `path`."""
+    stem = _stem(path)
+    files: dict[str, str] = {}
+    extras = {"stderr": attribution.standard_error, **attribution.parts}
+    for name, values in extras.items():
+        if values is not None:
+            files[name] = f"{stem.name}.{name}.nii.gz"
+            write_nifti(stem.with_name(files[name]), values, attribution.grid)
+    if attribution.coarse is not None:
+        files["coarse"] = f"{stem.name}.coarse.nii.gz"
+        write_nifti(stem.with_name(files["coarse"]), attribution.coarse.values, attribution.coarse.grid)
+    write_nifti(path, attribution.values, attribution.grid)
+    with written_beside(stem.with_name(f"{stem.name}.json")) as beside:
+        beside.write_text(json.dumps({**table(attribution), "files": files}, indent=1, sort_keys=True) + "\n")
+    return path
+
+
+def load(path: Path) -> Attribution:
+    """Read back the map at `path` with its sidecar; raises `FileError` where the sidecar is missing or broken."""
+    stem = _stem(path)
+    told = _read_json(stem.with_name(f"{stem.name}.json"))
+    files = dict(told.get("files", {}))
+    image = read_nifti(path)
+    coarse_name, error_name = files.pop("coarse", None), files.pop("stderr", None)
+    coarse = None if coarse_name is None else read_nifti(path.with_name(coarse_name))
+    return Attribution(
+        values=image.values,
+        grid=image.grid,
+        quantity=Quantity(told["quantity"]),
+        **{name: told[name] for name in ("method", "target", "target_words", "unit", "layer", "evidence", "numbers")},
+        channels=tuple(told["channels"]),
+        notes=tuple(told["notes"]),
+        standard_error=None if error_name is None else read_nifti(path.with_name(error_name)).values,
+        coarse=None if coarse is None else Coarse(coarse.values, coarse.grid),
+        parts={name: read_nifti(path.with_name(file)).values for name, file in files.items()},
+        certificate=Certificate.from_table(told["certificate"]),
+        provenance=Provenance.from_table(told["provenance"]),
+    )
+
+
+def table(attribution: Attribution) -> dict[str, Any]:
+    """Everything about an attribution but its voxels, as plain JSON values."""
+    values = attribution.values
+    return {
+        "method": attribution.method,
+        "target": attribution.target,
+        "target_words": attribution.target_words,
+        "quantity": str(attribution.quantity),
+        "unit": attribution.unit,
+        "channels": list(attribution.channels),
+        "layer": attribution.layer,
+        "evidence": attribution.evidence,
+        "notes": list(attribution.notes),
+        "numbers": dict(attribution.numbers),
+        "range": [float(values.min()), float(values.max())],
+        "sum": float(values.sum(dtype="float64")),
+        "certificate": attribution.certificate.to_table(),
+        "provenance": attribution.provenance.to_table(),
+    }
+
+
+def _stem(path: Path) -> Path:
+    for suffix in SUFFIXES:
+        if path.name.endswith(suffix):
+            return path.with_name(path.name.removesuffix(suffix))
+    raise InputError(f"an attribution is saved as .nii or .nii.gz, got {path.name!r}")
+
+
+def _read_json(path: Path) -> Mapping[str, Any]:
+    try:
+        told: Mapping[str, Any] = json.loads(path.read_text())
+    except OSError as error:
+        raise FileError(f"the map has no readable sidecar {path.name!r}") from error
+    except ValueError as error:
+        raise FileError(f"the sidecar {path.name!r} must be JSON, got {error}") from error
+    return told

@@ -1,0 +1,86 @@
+"""What every method is: a frozen record of options that, given a score and a batch, returns a map."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, final
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from voxplain.errors import InputError
+from voxplain.score.cells import Cells
+from voxplain.score.score import Score
+from voxplain.spec import Options
+from voxplain.types import Access, Quantity
+
+
+@dataclass(frozen=True, eq=False)
+class Map:
+    """What a method says about a batch: never normalised, flipped or clipped for show."""
+
+    values: Tensor
+    """(batch, channel or 1, *space): input resolution, or the layer's own for layer methods."""
+    quantity: Quantity
+    unit: str
+    """What one unit of a value is, such as 'logits' or 'logits per input unit'."""
+    standard_error: Tensor | None = None
+    """Same shape as `values`, for methods that sample."""
+    cells: Cells | None = None
+    """How the cells of a coarse map lie in the input; None at input resolution."""
+    layer: str = ""
+    """The layer a coarse map was read from."""
+    parts: Mapping[str, Tensor] = field(default_factory=dict)
+    """Named extra maps at input resolution."""
+    numbers: Mapping[str, Any] = field(default_factory=dict)
+    """Named extras that are no maps: one number a sample, or plain values."""
+    score: Tensor | None = None
+    """The clean score of each sample (batch,), float64."""
+    classes: Tensor | None = None
+    """The class or output number that was explained in each sample (batch,)."""
+    notes: tuple[str, ...] = ()
+    """What was chosen for the user, in sentences."""
+    derivative: bool = False
+    """True where values are derivatives by the input: their unit changes with the scale of the intensities."""
+    siblings: tuple[Map, ...] = ()
+    """One map each for further layers that were asked for together."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Method(Options, ABC):
+    """Options of a method; calling it never changes it."""
+
+    title: ClassVar[str]
+    """Its name as papers write it."""
+    citation: ClassVar[str]
+    """Where it is defined."""
+    access: ClassVar[Access]
+    """What it must be able to do with a model."""
+    quantity: ClassVar[Quantity]
+    """What its numbers mean (with default options)."""
+    law: ClassVar[str]
+    """What its maps must satisfy, in one line."""
+    needs_reference: ClassVar[bool] = False
+    """True where it needs reference images besides the one explained."""
+
+    @final
+    def __call__(self, score: Score, x: Float[Tensor, "batch channel *space"]) -> Map:
+        """The map of each sample of a batch (batch, channel, *space), two or three spatial axes.
+
+        Raises `InputError` where the batch is empty, not finite or not spatial, or the model offers too little access.
+        """
+        score.model.require(self.access, self.name)
+        if x.ndim not in (4, 5) or 0 in x.shape:
+            raise InputError(f"{self.name}: input must be (batch, channel, *space) in 2D or 3D, got {tuple(x.shape)}")
+        if not torch.isfinite(x).all():
+            raise InputError(f"{self.name}: input must be finite, got NaN or infinite voxels")
+        if not x.is_floating_point():
+            x = x.to(score.model.dtype)
+        return self._map(score, x.detach())
+
+    @abstractmethod
+    def _map(self, score: Score, x: Tensor) -> Map:
+        """The method itself, on a checked batch."""

@@ -1,0 +1,1 @@
+"""Pure tensor functions that know neither networks nor millimetres."""

@@ -1,0 +1,129 @@
+"""The one door for models: what the user typed after --model, as a `Model`."""
+
+import re
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from voxplain.errors import FileError, InputError, KindError
+from voxplain.score.bundle import load_bundle
+from voxplain.score.callables import PACKAGES, is_call, load_callable
+from voxplain.score.exported import load_exported
+from voxplain.score.keras import load_keras
+from voxplain.score.loaded import RANDOM, Loaded, existing_file, first_line
+from voxplain.score.model import Model
+from voxplain.score.onnx import load_onnx
+from voxplain.score.trust import demand_trust
+from voxplain.score.weights import TORCH_SUFFIXES, is_torchscript, load_weights, read_checkpoint
+from voxplain.types import Head
+
+MODULE_KEYS = ("model", "module", "net", "network")
+"""Keys under which a pickled checkpoint may hold the whole network."""
+
+
+def load_model(
+    source: str,
+    *,
+    weights: Path | str | None = None,
+    output: str | None = None,
+    head: Head = "auto",
+    class_names: Sequence[str] = (),
+    trust: Collection[str] = (),
+) -> Model:
+    """The model that `source` names, with `weights` put in, ready to be explained.
+
+    `source` is `package.module:callable(option=value)`, the name of a small network, a `.pt2`, `.onnx`, `.keras` or
+    `.h5` file, a MONAI bundle folder, or (trusted) a Python file or a pickled network. Everything that would run code
+    of others raises `TrustError` until `trust` has its name; nothing is downloaded.
+    """
+    loaded = _loaded(str(source), Path(weights) if weights is not None else None, trust)
+    return Model.of(
+        loaded.module,
+        output=output,
+        head=head,
+        class_names=class_names or loaded.class_names,
+        access=loaded.access,
+        reason=loaded.reason,
+        fixed_batch=loaded.fixed_batch,
+        channels=loaded.channels,
+        rank=loaded.rank,
+        label=loaded.label,
+        notices=loaded.notices,
+    )
+
+
+def _loaded(source: str, weights: Path | None, trust: Collection[str]) -> Loaded:
+    path, suffix = Path(source), Path(source).suffix.lower()
+    if is_call(source):
+        return _weighed(load_callable(source, trust), weights, trust)
+    if source.strip() and path.is_dir():
+        return load_bundle(source, weights, trust)
+    if suffix in TORCH_SUFFIXES:
+        return _weighed(_pickled(source, trust), weights, trust)
+    if suffix in (".safetensors", ".npz"):
+        existing_file(path, "model")
+        raise _weights_only(source)
+    if suffix in (".pt2", ".onnx", ".keras", ".h5", ".hdf5"):
+        if weights is not None:
+            raise InputError(f"model {source!r} brings its own weights; leave --weights out")
+        return _complete(source, suffix, trust)
+    if re.fullmatch(r"\s*[A-Za-z_]\w*\s*(\(.*)?", source, re.DOTALL):
+        return _weighed(load_callable(source, trust), weights, trust)
+    raise _unknown(source)
+
+
+def _complete(source: str, suffix: str, trust: Collection[str]) -> Loaded:
+    if suffix == ".pt2":
+        return load_exported(source, trust)
+    return load_onnx(source) if suffix == ".onnx" else load_keras(source, trust)
+
+
+def _weighed(loaded: Loaded, weights: Path | None, trust: Collection[str]) -> Loaded:
+    """`loaded` with the weights of a file put in, or with a word on having none."""
+    if weights is not None:
+        return replace(loaded, notices=(*loaded.notices, *load_weights(loaded.module, weights, trust)))
+    return replace(loaded, notices=(*loaded.notices, RANDOM)) if loaded.random else loaded
+
+
+def _pickled(source: str, trust: Collection[str]) -> Loaded:
+    """The network of a trusted `.pt` file: a whole pickled module or a TorchScript program."""
+    path = existing_file(Path(source), "model")
+    if is_torchscript(path):
+        demand_trust(trust, f"model {source!r} is a TorchScript program and would run what is stored in it", source)
+        return Loaded(_scripted(source), label=path.stem)
+    held = read_checkpoint(path, "model", trust)
+    if isinstance(held, nn.Module):
+        return Loaded(held, label=path.stem)
+    if not isinstance(held, Mapping):
+        raise KindError(f"model {source!r} must hold a torch.nn.Module, got {type(held).__name__}")
+    key = next((key for key in MODULE_KEYS if isinstance(held.get(key), nn.Module)), None)
+    if key is None:
+        raise _weights_only(source)
+    return Loaded(held[key], label=path.stem, notices=(f"the network was taken from the entry {key!r} of {source!r}",))
+
+
+def _scripted(source: str) -> nn.Module:
+    try:
+        module: nn.Module = torch.jit.load(source, map_location="cpu")
+    except (RuntimeError, ValueError, OSError) as error:
+        raise FileError(f"model {source!r} is not a readable TorchScript program: {first_line(error)}") from error
+    return module
+
+
+def _weights_only(source: str) -> InputError:
+    return InputError(
+        f"model {source!r} holds weights only; name the network with --model package.module:callable(...) "
+        f"and pass this file as --weights"
+    )
+
+
+def _unknown(source: str) -> InputError | FileError:
+    place, _, call = source.partition("(")[0].rpartition(".")
+    if place in PACKAGES:
+        return InputError(f"model {source!r} must have a colon before the callable; write {place}:{call}(...)")
+    if Path(source).exists():
+        return FileError(f"model {source!r} must end in .pt2, .onnx, .keras, .h5 or .pt, or be a folder or a callable")
+    return FileError(f"model {source!r} does not exist: there is no such file, folder or package.module:callable(...)")

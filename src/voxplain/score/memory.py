@@ -1,0 +1,155 @@
+"""The memory plan: how many samples go through the network at once, decided before the run."""
+
+import os
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from voxplain.errors import MemoryShort, OptionError
+from voxplain.score.dry import peak_bytes
+
+SAFETY = 1.3
+"""Convolution workspaces and allocator rounding come on top of the tensors that the dry pass counts."""
+
+SHARE_OF_AVAILABLE = 0.5
+"""Default budget: half of what is free now leaves room for the operating system's cache and other jobs."""
+
+MOST_SAMPLES = {"cpu": 16, "cuda": 256}
+"""Beyond this a larger chunk no longer runs faster, it only uses more memory."""
+
+OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "not enough memory", "failed to allocate")
+"""What the allocators of torch and the operating system say when memory is short."""
+
+UNITS = {
+    "KB": 10**3,
+    "MB": 10**6,
+    "GB": 10**9,
+    "KIB": 2**10,
+    "MIB": 2**20,
+    "GIB": 2**30,
+    "K": 2**10,
+    "M": 2**20,
+    "G": 2**30,
+}
+
+
+@dataclass
+class Ledger:
+    """What a run of a score took: forwards, backwards, chunk sizes, and fall-backs in words."""
+
+    forwards: int = 0
+    """Samples sent forward."""
+    backwards: int = 0
+    """Samples sent backward."""
+    chunks: dict[str, int] = field(default_factory=dict)
+    """Planned chunk size for each kind of pass."""
+    fallbacks: list[str] = field(default_factory=list)
+    """Sentences for the certificate: chunks halved, plans that could not be made."""
+    plans: dict[Any, int] = field(default_factory=dict, repr=False)
+    """Chunk sizes already planned, by input shape and kind of pass."""
+
+    def halve(self, size: int) -> None:
+        """Remember that a chunk of `size` ran out of memory: later passes start from half of it."""
+        self.fallbacks.append(f"memory ran out with {size} samples at once, went on with {size // 2}")
+        self.plans.update({key: min(chunk, size // 2) for key, chunk in self.plans.items()})
+        self.chunks.update({key: min(chunk, size // 2) for key, chunk in self.chunks.items()})
+
+
+def short_of_memory(error: BaseException) -> bool:
+    """True for every way in which torch, Python and the operating system say that memory is short."""
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    return any(words in str(error).lower() for words in OUT_OF_MEMORY)
+
+
+def parse_bytes(text: str) -> int:
+    """'4GB', '512MiB' or a plain number of bytes."""
+    cleaned = text.strip().upper()
+    unit = next((name for name in sorted(UNITS, key=len, reverse=True) if cleaned.endswith(name)), "")
+    number = cleaned.removesuffix(unit) if unit else cleaned.removesuffix("B")
+    try:
+        amount = float(number) * UNITS.get(unit, 1)
+    except ValueError as error:
+        raise OptionError(f"memory must read like 4GB or 512MiB, got {text!r}") from error
+    if not amount > 0:
+        raise OptionError(f"memory must be more than nothing, got {text!r}")
+    return int(amount)
+
+
+def words(amount: float) -> str:
+    """Bytes as '1.3 GB'."""
+    for unit, size in (("GB", 10**9), ("MB", 10**6)):
+        if amount >= size:
+            return f"{amount / size:.1f} {unit}"
+    return f"{amount / 1000:.1f} kB"
+
+
+def available_bytes(device: torch.device) -> int:
+    """Memory that is free now on a device; on a CPU the least of free memory, control group and address limit."""
+    if device.type == "cuda":
+        return int(torch.cuda.mem_get_info(device)[0])
+    limits = [_free_memory(), *_group_room(), *_address_room()]
+    return max(min(limits), 1)
+
+
+def _free_memory() -> int:
+    lines = Path("/proc/meminfo").read_text().splitlines() if Path("/proc/meminfo").exists() else []
+    for line in lines:
+        if line.startswith("MemAvailable:"):
+            return int(line.split()[1]) * 1024
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
+
+
+def _group_room() -> list[int]:
+    """Room left under a control group's limit, where one is set."""
+    folder = Path("/sys/fs/cgroup")
+    try:
+        limit = (folder / "memory.max").read_text().strip()
+        used = int((folder / "memory.current").read_text())
+    except (OSError, ValueError):
+        return []
+    return [] if limit == "max" else [int(limit) - used]
+
+
+def _address_room() -> list[int]:
+    """Room left under a limit on the address space (ulimit -v), where one is set."""
+    if sys.platform == "win32":
+        return []
+    import resource  # not on Windows
+
+    soft, _ = resource.getrlimit(resource.RLIMIT_AS)
+    if soft == resource.RLIM_INFINITY:
+        return []
+    used = int(Path("/proc/self/statm").read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE")
+    return [soft - used]
+
+
+def plan_chunk(module: nn.Module, x: Tensor, *, backward: bool, budget: int | None, ledger: Ledger) -> int:
+    """How many samples like `x[:1]` fit the budget at once, at least 1.
+
+    Raises `MemoryShort` where even one does not fit. The estimate is a dry pass (no arithmetic); where the network
+    cannot run without data the chunk is 1 and the ledger says so.
+    """
+    key = (id(module), tuple(x.shape[1:]), x.dtype, backward)
+    if key in ledger.plans:
+        return ledger.plans[key]
+    allowed = budget or int(SHARE_OF_AVAILABLE * available_bytes(x.device))
+    peak = peak_bytes(module, x[:1], backward)
+    if peak is None:
+        ledger.fallbacks.append("memory could not be planned for this network, so samples went one by one")
+        chunk = 1
+    else:
+        need = SAFETY * peak
+        if need > allowed:
+            raise MemoryShort(
+                f"one sample of {tuple(x.shape[1:])} needs about {words(need)}, more than {words(allowed)} allowed; "
+                "raise --memory, use a smaller image or free some memory"
+            )
+        chunk = max(1, min(int(allowed / need), MOST_SAMPLES.get(x.device.type, 16)))
+    ledger.plans[key] = chunk
+    ledger.chunks["backward" if backward else "forward"] = chunk
+    return chunk

@@ -1,0 +1,165 @@
+"""The model: a network behind one calling convention - a batch in, the meant output tensor out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Self
+
+import torch
+from torch import Tensor, nn
+
+from voxplain.errors import InputError, VoxplainError, unknown
+from voxplain.score.memory import short_of_memory
+from voxplain.score.output import pick
+from voxplain.score.prepared import prepare, weights_hash
+from voxplain.types import HEADS, Access, Head
+
+
+@dataclass(frozen=True, eq=False)
+class Model:
+    """A frozen prepared copy of a network and how to talk to it; made by `Model.of`."""
+
+    module: nn.Module = field(repr=False)
+    access: Access = Access.RULES
+    """The most a method may ask of it."""
+    reason: str = ""
+    """Why access is limited, in words."""
+    output: str | None = None
+    """Which part of the output is meant, where there are several."""
+    head: Head = "auto"
+    class_names: tuple[str, ...] = ()
+    fixed_batch: int | None = None
+    """The only batch size the program takes, or None."""
+    channels: int | None = None
+    """Input channels it wants, where known."""
+    rank: int | None = None
+    """Spatial dimensions it wants (2 or 3), where known."""
+    label: str = "model"
+    """How the user named it."""
+    notices: tuple[str, ...] = ()
+    layers: Mapping[str, nn.Module] = field(default_factory=dict, repr=False)
+    """Layers by the name users know them under; filled from `named_modules` unless given."""
+
+    @classmethod
+    def of(
+        cls,
+        module: nn.Module,
+        *,
+        output: str | None = None,
+        head: Head = "auto",
+        class_names: Sequence[str] = (),
+        access: Access | None = None,
+        reason: str = "",
+        fixed_batch: int | None = None,
+        channels: int | None = None,
+        rank: int | None = None,
+        label: str = "",
+        notices: Sequence[str] = (),
+    ) -> Self:
+        """Copy and freeze `module`; what is not told about its input is guessed from its first convolution."""
+        if head not in HEADS:
+            raise unknown("head", head, HEADS)
+        prepared = prepare(module)
+        limit = prepared.access if access is None else min(access, prepared.access)
+        guess_channels, guess_rank = _first_convolution(prepared.module)
+        return cls(
+            module=prepared.module,
+            access=limit,
+            reason=reason or prepared.reason,
+            output=output,
+            head=head,
+            class_names=tuple(class_names),
+            fixed_batch=fixed_batch,
+            channels=channels or guess_channels,
+            rank=rank or guess_rank,
+            label=label or type(module).__name__,
+            notices=(*notices, *prepared.notices),
+            layers={name: part for name, part in prepared.module.named_modules() if name},
+        )
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """The meant output for a batch (batch, channel, *space): (batch, class) or (batch, class, *space)."""
+        output = pick(self.run(x), self.output)
+        if output.ndim == 1 and output.shape[0] == x.shape[0]:
+            output = output[:, None]
+        if output.ndim < 2 or output.shape[0] != x.shape[0]:
+            raise InputError(
+                f"the model must return one row a sample, got {tuple(output.shape)} for a batch of {x.shape[0]}"
+            )
+        return output
+
+    def run(self, x: Tensor) -> object:
+        """Everything the network returns for a batch; its own complaints come back as one sentence."""
+        try:
+            return self.module(x)
+        except VoxplainError:
+            raise
+        except (RuntimeError, ValueError, TypeError, IndexError, AssertionError) as error:
+            if short_of_memory(error):
+                raise
+            raise self._complaint(x, error) from error
+
+    def _complaint(self, x: Tensor, error: Exception) -> VoxplainError:
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        wanted = self.wanted_input
+        got = f"{tuple(x.shape[1:])} (channel, *space)"
+        if (self.rank is not None and x.ndim - 2 != self.rank) or self.channels not in (None, x.shape[1]):
+            return InputError(f"the model wants {wanted}, got {got}")
+        return InputError(f"the model failed on an input of {got}: {reason[:200]}")
+
+    @property
+    def wanted_input(self) -> str:
+        """What goes in, in words: '3 channels in 2D'."""
+        channels = f"{self.channels} channel{'s' if self.channels != 1 else ''}" if self.channels else "channels"
+        return f"{channels} in {self.rank}D" if self.rank else channels
+
+    @cached_property
+    def dtype(self) -> torch.dtype:
+        """Floating type of the weights (float32 where there are none)."""
+        floats = (tensor.dtype for tensor in self.module.parameters() if tensor.is_floating_point())
+        return next(floats, torch.float32)
+
+    @cached_property
+    def device(self) -> torch.device:
+        """Where the weights lie."""
+        return next((tensor.device for tensor in self.module.parameters()), torch.device("cpu"))
+
+    @cached_property
+    def weights_hash(self) -> str:
+        """SHA-256 of the weights, hexadecimal."""
+        return weights_hash(self.module)
+
+    def on(self, device: torch.device | str) -> Model:
+        """The model on another device (this one stays where it is)."""
+        if torch.device(device) == self.device or not list(self.module.parameters()):
+            return self
+        moved = prepare(self.module).module.to(device)
+        return replace(self, module=moved, layers={name: part for name, part in moved.named_modules() if name})
+
+    def layer(self, name: str) -> nn.Module:
+        """The layer of that name; raises with the nearest names."""
+        if name in self.layers:
+            return self.layers[name]
+        if not self.layers:
+            raise InputError(f"the model offers no layers by name{': ' + self.reason if self.reason else ''}")
+        raise unknown("layer", name, self.layers)
+
+    def require(self, access: Access, asker: str) -> None:
+        """Raise in words unless the model offers `access`."""
+        if access > self.access:
+            raise InputError(
+                f"{asker} needs {access.words}, but this model offers {self.access.words}"
+                f"{': ' + self.reason if self.reason else ''}"
+            )
+
+
+def _first_convolution(module: nn.Module) -> tuple[int | None, int | None]:
+    """Input channels and rank of the first registered convolution, (None, None) without one."""
+    ranks = {nn.Conv2d: 2, nn.Conv3d: 3}
+    for part in module.modules():
+        for kind, rank in ranks.items():
+            if isinstance(part, kind):
+                return part.in_channels, rank
+    return None, None

@@ -1,0 +1,228 @@
+"""One schema, four doors: frozen dataclasses of options, and the string grammar `name(option=value)` that builds them.
+
+A spec is read by syntax tree: literals, names of the same table and nested specs, never evaluated code.
+"""
+
+import ast
+import inspect
+import textwrap
+from collections.abc import Iterable, Mapping
+from dataclasses import MISSING, Field, dataclass, field, fields
+from itertools import pairwise
+from types import UnionType
+from typing import Any, ClassVar, Literal, Self, Union, get_args, get_origin, get_type_hints
+
+from voxplain.errors import OptionError, unknown
+
+
+@dataclass(frozen=True)
+class Spec:
+    """A parsed `name(option=value)`: nothing is looked up or built yet."""
+
+    name: str
+    arguments: tuple[Any, ...] = ()
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Options:
+    """Base of every frozen dataclass of options: unknown and ill-typed options are told the same way at every door."""
+
+    name: ClassVar[str]
+
+    def __new__(cls, *arguments: Any, **options: Any) -> Self:
+        """Refuse unknown option names in our own words before the dataclass sees them."""
+        known = [spec.name for spec in fields(cls) if spec.init]  # type: ignore[arg-type]
+        for key in options:
+            if key not in known:
+                raise OptionError(f"{cls.name}: {unknown('option', key, known)}")
+        return super().__new__(cls)
+
+    def __post_init__(self) -> None:
+        check_types(self)
+        self._check()
+
+    def _check(self) -> None:
+        """Range checks of the subclass, raising `OptionError`."""
+
+    def _require(self, holds: bool, option: str, constraint: str) -> None:
+        """Raise in the house grammar unless `holds`: 'occlusion: window must be at least 1, got 0'."""
+        if not holds:
+            raise OptionError(f"{self.name}: {option} must be {constraint}, got {getattr(self, option)!r}")
+
+    def __str__(self) -> str:
+        return text(self)
+
+
+def parse(source: str, what: str = "spec") -> Spec:
+    """Read `name` or `name(argument, option=value)`; nested calls become `Spec`, everything else must be a literal."""
+    try:
+        tree = ast.parse(source.strip(), mode="eval").body
+    except (SyntaxError, ValueError, MemoryError, RecursionError) as error:
+        raise OptionError(f"{what} {source!r} must read like name(option=value)") from error
+    if isinstance(tree, ast.Name):
+        return Spec(tree.id)
+    if isinstance(tree, ast.Call):
+        return _call(tree, source, what)
+    raise OptionError(f"{what} {source!r} must read like name(option=value)")
+
+
+def _call(tree: ast.Call, source: str, what: str) -> Spec:
+    if not isinstance(tree.func, ast.Name) or any(keyword.arg is None for keyword in tree.keywords):
+        raise OptionError(f"{what} {source!r} must read like name(option=value)")
+    arguments = tuple(_value(node, source, what) for node in tree.args)
+    options = {str(keyword.arg): _value(keyword.value, source, what) for keyword in tree.keywords}
+    return Spec(tree.func.id, arguments, options)
+
+
+def _value(node: ast.expr, source: str, what: str) -> Any:
+    if isinstance(node, ast.Call):
+        return _call(node, source, what)
+    if isinstance(node, ast.List | ast.Tuple):
+        return tuple(_value(item, source, what) for item in node.elts)
+    try:
+        return ast.literal_eval(node)
+    except ValueError as error:
+        raise OptionError(f"{what} {source!r} may hold literal values only, got {ast.unparse(node)!r}") from error
+
+
+def build(source: "str | Spec | Options | Mapping[str, Any]", table: Mapping[str, type], kind: str) -> Any:
+    """The object a string, spec or TOML table (`{name = ..., option = value}`) stands for, from `table` of classes."""
+    if isinstance(source, Options):
+        return source
+    if isinstance(source, Mapping):
+        rest = {key: value for key, value in source.items() if key != "name"}
+        source = Spec(str(source.get("name", "")), (), rest)
+    spec = parse(source, kind) if isinstance(source, str) else source
+    if spec.name not in table:
+        raise unknown(kind, spec.name, table)
+    options = {key: _nested(value, table, kind) for key, value in spec.options.items()}
+    try:
+        return table[spec.name](*(_nested(value, table, kind) for value in spec.arguments), **options)
+    except OptionError:
+        raise
+    except TypeError as error:
+        raise OptionError(f"{spec.name}: {_plain(error)}") from error
+
+
+def _nested(value: Any, table: Mapping[str, type], kind: str) -> Any:
+    if isinstance(value, Spec):
+        return build(value, table, kind)
+    if isinstance(value, list | tuple):
+        return tuple(_nested(item, table, kind) for item in value)
+    return value
+
+
+def _plain(error: TypeError) -> str:
+    """The dataclass's own complaint about argument counts, without the dunder."""
+    return str(error).split("__init__() ")[-1]
+
+
+def check_types(options: Any) -> None:
+    """Raise unless every field of a dataclass holds what its annotation says; whole numbers pass for floats."""
+    hints = get_type_hints(type(options))
+    for spec in fields(options):
+        value = getattr(options, spec.name)
+        if isinstance(value, list):
+            value = tuple(value)
+            object.__setattr__(options, spec.name, value)
+        if not _fits(value, hints[spec.name]):
+            raise OptionError(f"{options.name}: {spec.name} must be {describe(hints[spec.name])}, got {value!r}")
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    origin, inside = get_origin(hint), get_args(hint)
+    if hint is Any:
+        return True
+    if origin in (Union, UnionType):
+        return any(_fits(value, option) for option in inside)
+    if origin is Literal:
+        return value in inside and not isinstance(value, bool)
+    if origin is tuple:
+        return isinstance(value, tuple) and _all_fit(value, inside)
+    if hint in (int, float):
+        number = isinstance(value, int) or (hint is float and isinstance(value, float) and value == value)
+        return number and not isinstance(value, bool)
+    return isinstance(value, origin or hint)
+
+
+def _all_fit(values: tuple[Any, ...], inside: tuple[Any, ...]) -> bool:
+    if len(inside) == 2 and inside[1] is Ellipsis:
+        return all(_fits(item, inside[0]) for item in values)
+    return len(values) == len(inside) and all(map(_fits, values, inside))
+
+
+def describe(hint: Any) -> str:
+    """An annotation in a user's words, such as 'a whole number or nothing'."""
+    origin, inside = get_origin(hint), get_args(hint)
+    plain = {int: "a whole number", float: "a number", str: "text", bool: "true or false", type(None): "nothing"}
+    if hint in plain:
+        return plain[hint]
+    if origin in (Union, UnionType):
+        return " or ".join(describe(option) for option in inside)
+    if origin is Literal:
+        return "one of " + ", ".join(map(repr, inside))
+    if origin is tuple and len(inside) == 2 and inside[1] is Ellipsis:
+        return f"a list, each {describe(inside[0])}"
+    if origin is tuple:
+        return f"{len(inside)} values ({', '.join(describe(item) for item in inside)})"
+    return str(getattr(hint, "__name__", hint)).lower()
+
+
+def text(options: Any, *, full: bool = False) -> str:
+    """The spec string that builds `options` again; defaults are left out unless `full`."""
+    shown = [f"{spec.name}={_literal(getattr(options, spec.name), full)}" for spec in _told(options, full)]
+    return f"{options.name}({', '.join(shown)})" if shown else str(options.name)
+
+
+def _told(options: Any, full: bool) -> Iterable[Field[Any]]:
+    return [spec for spec in fields(options) if spec.init and (full or getattr(options, spec.name) != _default(spec))]
+
+
+def _literal(value: Any, full: bool) -> str:
+    if isinstance(value, Options):
+        return repr(text(value, full=full))
+    if isinstance(value, tuple):
+        return "[" + ", ".join(_literal(item, full) for item in value) + "]"
+    return repr(value)
+
+
+def _default(spec: Field[Any]) -> Any:
+    if spec.default is not MISSING:
+        return spec.default
+    return spec.default_factory() if spec.default_factory is not MISSING else MISSING
+
+
+def table_of(options: Any) -> dict[str, Any]:
+    """`options` as a TOML table with every default filled in; None is left out, as TOML has no word for it."""
+    told = {spec.name: getattr(options, spec.name) for spec in fields(options) if spec.init}
+    plain = {key: (text(value) if isinstance(value, Options) else value) for key, value in told.items()}
+    return {"name": options.name, **{key: value for key, value in plain.items() if value is not None}}
+
+
+def schema(cls: type) -> list[dict[str, Any]]:
+    """Name, type in words, default and help line of every option of a class, for listings and forms."""
+    hints = get_type_hints(cls)
+    help_lines = field_help(cls)
+    return [
+        {
+            "name": spec.name,
+            "type": describe(hints[spec.name]),
+            "default": None if _default(spec) is MISSING else _default(spec),
+            "required": _default(spec) is MISSING,
+            "help": help_lines.get(spec.name, ""),
+        }
+        for spec in fields(cls)
+        if spec.init
+    ]
+
+
+def field_help(cls: type) -> dict[str, str]:
+    """The docstring line under each field, read from the class's source (and its bases')."""
+    found: dict[str, str] = {}
+    for owner in reversed([base for base in cls.__mro__ if base.__module__.startswith("voxplain")]):
+        lines = getattr(ast.parse(textwrap.dedent(inspect.getsource(owner))).body[0], "body", [])
+        for node, after in pairwise(lines):
+            told = isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant)
+            if told and isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
+                found[node.target.id] = " ".join(str(after.value.value).split())
+    return found

@@ -1,0 +1,89 @@
+"""The certificate of one map: every check that can be made without a second opinion."""
+
+import torch
+from torch import Tensor
+
+from voxplain.data.certificate import Certificate, Check, Outcome
+from voxplain.data.way_back import Returned
+from voxplain.methods import Map
+from voxplain.score.memory import Ledger
+from voxplain.score.model import Model
+from voxplain.score.prepared import weights_hash
+
+GAP_TOLERANCE = 0.05
+"""A map that misses a twentieth of the score difference no longer ranks its voxels reliably: take more steps."""
+
+PADDING_TOLERANCE = 0.05
+"""More than a twentieth of the evidence outside the image means that the network looks at the padding."""
+
+
+def certificate(found: Map, back: Returned, twin: Map | None, model: Model, ledger: Ledger) -> Certificate:
+    """All checks of a map of one sample; `twin` is the same map made again, where that was asked for."""
+    checks = [
+        _finite(found.values),
+        _not_constant(found.values),
+        Check("class frozen", "passed", "class and region were chosen once, from the clean image"),
+        *_complete(found),
+        *_padding(back),
+        *_chunk(ledger),
+        *(Check("fall-back", "noted", sentence) for sentence in ledger.fallbacks),
+        *(Check("model", "noted", sentence) for sentence in model.notices),
+        _deterministic(found, twin),
+    ]
+    return Certificate(tuple(checks))
+
+
+def unchanged(model: Model) -> Check:
+    """Whether the weights are still those the run began with; the hash is taken anew, so ask once a run."""
+    if weights_hash(model.module) == model.weights_hash:
+        return Check("model unchanged", "passed", "the weights have the same hash before and after")
+    return Check("model unchanged", "failed", "the weights changed while the map was made")
+
+
+def _finite(values: Tensor) -> Check:
+    broken = int((~torch.isfinite(values)).sum())
+    if broken:
+        return Check("finite", "failed", f"{broken} values are NaN or infinite", broken)
+    return Check("finite", "passed", "all values are finite")
+
+
+def _not_constant(values: Tensor) -> Check:
+    if values.numel() > 1 and bool((values == values.flatten()[0]).all()):
+        constant = float(values.flatten()[0])
+        return Check("not constant", "failed", f"the map is {constant:g} everywhere, so it points nowhere", constant)
+    return Check("not constant", "passed", "the map is not constant")
+
+
+def _complete(found: Map) -> list[Check]:
+    gap, start = found.numbers.get("completeness_gap"), found.numbers.get("score_at_baseline")
+    if gap is None or start is None or found.score is None:
+        return []
+    difference = abs(float(found.score[0] - start[0]))
+    share = abs(float(gap[0])) / difference if difference > 0 else float("inf")
+    outcome = _judged(share <= GAP_TOLERANCE)
+    sentence = f"the map's sum misses f(x) - f(baseline) = {difference:.4g} by {share:.2%}"
+    return [Check("completeness", outcome, sentence, share)]
+
+
+def _judged(good: bool) -> Outcome:
+    return "passed" if good else "failed"
+
+
+def _padding(back: Returned) -> list[Check]:
+    lost = back.share_lost
+    outcome = _judged(lost <= PADDING_TOLERANCE)
+    return [Check("share in padding", outcome, f"{lost:.2%} of the evidence lies outside the image", lost)]
+
+
+def _chunk(ledger: Ledger) -> list[Check]:
+    told = ", ".join(f"{size} at once ({kind})" for kind, size in ledger.chunks.items())
+    return [Check("chunk size", "noted", f"samples went through the network {told}", told)] if told else []
+
+
+def _deterministic(found: Map, twin: Map | None) -> Check:
+    if twin is None:
+        return Check("determinism", "noted", "equal requests promise equal bytes on a CPU; --verify measures it")
+    if torch.equal(found.values, twin.values):
+        return Check("determinism", "passed", "made twice with equal bytes")
+    gap = float((found.values - twin.values).abs().max())
+    return Check("determinism", "failed", f"made twice with a largest difference of {gap:.3g}", gap)

@@ -1,0 +1,91 @@
+"""The plan: what a run was asked to do, as understood and with every default filled in."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from voxplain.data.prepare import Prepare
+from voxplain.methods import Method
+from voxplain.score.model import Model
+from voxplain.score.target import Target
+from voxplain.spec import table_of
+from voxplain.study.origin import versions
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """One model, its preparation, and the targets and methods to be run over cases."""
+
+    model: Model
+    prepare: Prepare
+    targets: tuple[Target | None, ...]
+    """None stands for the default: the predicted class, the largest predicted region, or the value."""
+    methods: tuple[Method, ...]
+    seed: int = 0
+    budget: int | None = None
+    verify: bool = False
+
+    def to_table(self, cases: Sequence[str]) -> dict[str, Any]:
+        """As plain values; files appear by the hash of their content, cases by their ids."""
+        return {
+            "cases": list(cases),
+            "model": {
+                "name": self.model.label,
+                "weights_sha256": self.model.weights_hash,
+                "output": self.model.output or "",
+                "head": self.model.head,
+                "class_names": list(self.model.class_names),
+            },
+            "prepare": table_of(self.prepare),
+            "run": {
+                "seed": self.seed,
+                "device": str(self.model.device),
+                "memory_bytes": self.budget or 0,
+                "verify": self.verify,
+            },
+            "targets": [{"name": "default"} if one is None else table_of(one) for one in self.targets],
+            "methods": [table_of(one) for one in self.methods],
+            "versions": versions(),
+        }
+
+
+def toml(table: Mapping[str, Any]) -> str:
+    """A table of plain values, tables and lists of tables as TOML text."""
+    plain = {key: value for key, value in table.items() if not isinstance(value, Mapping) and not _tables(value)}
+    blocks = ["\n".join(f"{key} = {_value(value)}" for key, value in plain.items())]
+    for key, value in table.items():
+        if isinstance(value, Mapping):
+            blocks.append(f"[{key}]\n{_rows(value)}")
+        elif _tables(value):
+            blocks += [f"[[{key}]]\n{_rows(item)}" for item in value]
+    return "\n\n".join(block for block in blocks if block) + "\n"
+
+
+def _tables(value: Any) -> bool:
+    return isinstance(value, list) and bool(value) and all(isinstance(item, Mapping) for item in value)
+
+
+def _rows(table: Mapping[str, Any]) -> str:
+    return "\n".join(f"{key} = {_value(value)}" for key, value in table.items())
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(map(_value, value)) + "]"
+    return json.dumps(value)  # JSON's words for text, numbers and truth are TOML's too
+
+
+def file_name(text: str) -> str:
+    """A spec, id or class name as one path component of letters, digits, '.', '_' and '-'.
+
+    Where something was lost, eight digits of a hash keep different texts apart.
+    """
+    plain = re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip("-.") or "unnamed"
+    if plain == text and len(plain) <= 80:
+        return plain
+    return f"{plain[:60].rstrip('-.')}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"

@@ -1,0 +1,168 @@
+"""A run: one model over many cases, targets and methods, into a run folder."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from voxplain.data.attribution import Attribution
+from voxplain.data.case import Case
+from voxplain.data.certificate import Check
+from voxplain.data.image import Image
+from voxplain.data.slices import axial_slice
+from voxplain.errors import InputError, MissingExtra, OptionError, TrustError, VoxplainError
+from voxplain.metrics.relevance_mass import RelevanceMass
+from voxplain.score.target import Target, target
+from voxplain.space.resample import resample
+from voxplain.study.certify import unchanged
+from voxplain.study.explain import Explainer, Ready
+from voxplain.study.plan import Plan
+from voxplain.study.run_folder import RunFolder, case_facts
+
+Say = Callable[[str], None]
+"""Takes one line of progress."""
+
+HOPELESS = (OptionError, TrustError, MissingExtra)
+"""Errors that every further case would repeat: the run stops at once."""
+
+
+@dataclass
+class Outcome:
+    """How a run ended."""
+
+    folder: RunFolder
+    rows: list[dict[str, Any]] = field(default_factory=list)
+
+    def add(self, rows: list[dict[str, Any]]) -> None:
+        """Write one more case's rows, so that an interrupt loses only the case that is being worked on."""
+        self.rows += rows
+        self.folder.write_rows(self.rows)
+        self.folder.log(f"{rows[0]['case']}: {', '.join(row['status'] for row in rows)}")
+
+    @property
+    def failed(self) -> list[dict[str, Any]]:
+        """Rows that ended in an error."""
+        return [row for row in self.rows if row["status"] == "failed"]
+
+
+def run(plan: Plan, cases: Sequence[Case], out: Path, *, single: bool = False, say: Say = lambda line: None) -> Outcome:
+    """Explain every case; rows are written after each one, so that an interrupted run goes on where it stopped.
+
+    With `single`, the first error ends the run before anything is written. Otherwise an error is a failed row, unless
+    every further case would repeat it.
+    """
+    table = plan.to_table([case.identifier for case in cases])
+    folder = RunFolder.at(out, table)
+    explainer = Explainer(plan.model, plan.prepare, plan.budget, plan.seed, plan.verify)
+    outcome = Outcome(folder, [row for row in folder.rows() if row["status"] == "done"])
+    for number, case in enumerate(cases, 1):
+        there = _already_there(outcome, case)
+        say(f"case {number} of {len(cases)}: {case.identifier}{' is already there' if there else ''}")
+        if there:
+            continue
+        try:
+            ready, maps = _explained(explainer, case, plan, say)
+        except VoxplainError as error:
+            if single or isinstance(error, HOPELESS):
+                raise
+            say(f"  failed: {error}")
+            folder.begin(table)
+            outcome.add([_failed(case, plan, error)])
+        else:
+            folder.begin(table)
+            outcome.add(_write(folder, case, plan, ready, maps))
+    return outcome
+
+
+def _already_there(outcome: Outcome, case: Case) -> bool:
+    """True where an earlier start of the same plan finished this very image; its rows are dropped where it did not."""
+    rows = [row for row in outcome.rows if row["case"] == case.identifier]
+    if rows and outcome.folder.content_of(case.identifier) == _picture(case).content_hash:
+        return True
+    outcome.rows = [row for row in outcome.rows if row["case"] != case.identifier]
+    return False
+
+
+def _picture(case: Case) -> Image:
+    return case.image if case.slice is None else axial_slice(case.image, case.slice)
+
+
+def _explained(explainer: Explainer, case: Case, plan: Plan, say: Say) -> tuple[Ready, list[Attribution]]:
+    ready = explainer.ready(case.image, case.mask, case.slice)
+    maps: list[Attribution] = []
+    for asked, method in _pairs(plan, case):
+        say(f"  {method.name}")
+        maps += explainer.maps(ready, asked, method)
+    check = unchanged(plan.model)
+    return ready, [_with_check(single, check) for single in maps]
+
+
+def _with_check(single: Attribution, check: Check) -> Attribution:
+    return replace(single, certificate=single.certificate.with_checks(check))
+
+
+def _pairs(plan: Plan, case: Case) -> Iterator[tuple[Target | None, Any]]:
+    targets = (target(case.target),) if case.target else plan.targets
+    return ((asked, method) for asked in targets for method in plan.methods)
+
+
+def _write(folder: RunFolder, case: Case, plan: Plan, ready: Ready, maps: list[Attribution]) -> list[dict[str, Any]]:
+    more = {"label": case.label, "group": case.group, "split": case.split, "slice": case.slice}
+    facts = case_facts(case.identifier, ready.image, ready.prediction.to_table(), more)
+    mask = ready.mask
+    folder.write_case(case.identifier, facts, ready.image, mask, _labels(ready))
+    return [_row(folder, case, plan, single, mask) for single in maps]
+
+
+def _labels(ready: Ready) -> Image | None:
+    """The predicted label map on the image's own grid (nearest), where the model segments on the tensor's grid."""
+    labels = ready.prediction.labels
+    if labels is None or tuple(labels.shape) != tuple(ready.x.shape[2:]):
+        return None
+    values = labels.numpy().reshape(1, *ready.prepared.grid.shape).astype("float32")
+    grid = ready.image.grid
+    return Image.of(resample(values, ready.prepared.grid, grid, mode="nearest"), grid)
+
+
+def _row(folder: RunFolder, case: Case, plan: Plan, single: Attribution, mask: Image | None) -> dict[str, Any]:
+    record, numbers = single.provenance.record, single.numbers
+    shares = RelevanceMass(sign=single.evidence)(single, mask) if mask is not None else None
+    return {
+        "case": case.identifier,
+        "model": plan.model.label,
+        "target": single.target,
+        "method": single.method,
+        "layer": single.layer,
+        "map": folder.write_map(case.identifier, plan.model.label, single),
+        "status": "done",
+        "error": None,
+        "certificate": "passed" if single.certificate.passed else "failed",
+        "score": numbers.get("score"),
+        "share_in_mask": None if shares is None else shares.value,
+        "mask_share": None if shares is None else shares.chance,
+        "seconds": record.get("seconds"),
+        "forwards": record.get("forwards"),
+        "backwards": record.get("backwards"),
+    }
+
+
+def _failed(case: Case, plan: Plan, error: VoxplainError) -> dict[str, Any]:
+    return {
+        "case": case.identifier,
+        "model": plan.model.label,
+        "target": case.target or "",
+        "method": "",
+        "map": None,
+        "status": "failed",
+        "error": str(error),
+    }
+
+
+def check_plan(plan: Plan) -> None:
+    """Refuse before any case is read what cannot work: a method that the model does not offer access for."""
+    for method in plan.methods:
+        plan.model.require(method.access, method.name)
+    if not plan.methods:
+        raise InputError("at least one method must be asked for, got none; see voxplain methods")

@@ -1,0 +1,138 @@
+"""The run folder: everything a run leaves behind, and all that reports, figures and statistics read."""
+
+from __future__ import annotations
+
+import csv
+import json
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from voxplain.data.attribution import Attribution
+from voxplain.data.image import Image
+from voxplain.data.nifti import write_nifti
+from voxplain.data.writing import written_beside
+from voxplain.errors import FileError, InputError
+from voxplain.study.plan import file_name, toml
+
+COLUMNS = (
+    "case", "model", "target", "method", "layer", "map", "status", "error", "certificate",
+    "score", "share_in_mask", "mask_share", "seconds", "forwards", "backwards",
+)  # fmt: skip
+"""The columns of table.csv; rows.jsonl holds the same names."""
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """Paths and writers of one run; every file appears whole or not at all."""
+
+    path: Path
+
+    @classmethod
+    def at(cls, path: Path, plan: Mapping[str, Any]) -> RunFolder:
+        """The folder for this plan: new, empty, or one in which the same plan was begun.
+
+        Raises `FileError` where it cannot be written, `InputError` where it holds something else.
+        """
+        folder = cls(path)
+        written = toml(plan)
+        if path.exists() and not path.is_dir():
+            raise FileError(f"output folder {path.name!r} must be a folder, got a file")
+        if folder.plan_file.exists():
+            if tomllib.loads(folder.plan_file.read_text()) != tomllib.loads(written):
+                raise InputError(f"output folder {path.name!r} holds another run; choose another --out or remove it")
+        elif path.exists() and any(path.iterdir()):
+            raise InputError(f"output folder {path.name!r} must be empty or a run folder; choose another --out")
+        folder.probe()
+        return folder
+
+    def probe(self) -> None:
+        """Raise `FileError` now rather than after hours of work where the folder cannot be written."""
+        there = next(folder for folder in (self.path.absolute(), *self.path.absolute().parents) if folder.is_dir())
+        try:
+            with TemporaryDirectory(dir=there):
+                pass
+        except OSError as error:
+            raise FileError(f"output folder {str(self.path)!r} must be writable, got: {error.strerror}") from error
+
+    def begin(self, plan: Mapping[str, Any]) -> None:
+        """Write the plan: the first file of a run."""
+        self._text(self.plan_file, toml(plan))
+
+    @property
+    def plan_file(self) -> Path:
+        """plan.toml, as understood, defaults filled in."""
+        return self.path / "plan.toml"
+
+    def rows(self) -> list[dict[str, Any]]:
+        """The rows written so far, oldest first."""
+        file = self.path / "rows.jsonl"
+        return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
+
+    def content_of(self, case: str) -> str | None:
+        """The hash of the image that a case of this folder was made from, or None where there is none."""
+        file = self.path / "cases" / file_name(case) / "case.json"
+        return str(json.loads(file.read_text())["content_sha256"]) if file.exists() else None
+
+    def write_case(
+        self, case: str, facts: Mapping[str, Any], image: Image, mask: Image | None, labels: Image | None
+    ) -> None:
+        """The case's image, masks and facts."""
+        folder = self.path / "cases" / file_name(case)
+        for name, picture in (("image", image), ("mask", mask), ("prediction", labels)):
+            if picture is not None:
+                write_nifti(folder / f"{name}.nii.gz", picture.values, picture.grid)
+        self._text(folder / "case.json", json.dumps(facts, indent=1) + "\n")
+
+    def write_map(self, case: str, model: str, attribution: Attribution) -> str:
+        """The map and its sidecar; returns its path inside the run folder."""
+        folder = self.path / "maps" / file_name(case) / file_name(model) / file_name(attribution.target)
+        attribution.save(folder / f"{self.map_name(attribution)}.nii.gz")
+        return (folder / f"{self.map_name(attribution)}.nii.gz").relative_to(self.path).as_posix()
+
+    @staticmethod
+    def map_name(attribution: Attribution) -> str:
+        """Method and layer, with a hash only where options are not the defaults."""
+        name = file_name(attribution.method)
+        return f"{name}-{file_name(attribution.layer)}" if attribution.layer else name
+
+    def write_rows(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """rows.jsonl and table.csv with these rows."""
+        self._text(self.path / "rows.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
+        with written_beside(self.path / "table.csv") as beside, beside.open("w", newline="") as stream:
+            writer = csv.DictWriter(stream, COLUMNS, extrasaction="ignore")
+            writer.writeheader()
+            writer.writerows(rows)
+
+    def log(self, line: str) -> None:
+        """One more line in log.txt."""
+        with (self.path / "log.txt").open("a") as stream:
+            stream.write(line + "\n")
+
+    @staticmethod
+    def _text(path: Path, content: str) -> None:
+        with written_beside(path) as beside:
+            beside.write_text(content)
+
+
+def case_facts(case: str, image: Image, prediction: Mapping[str, Any], more: Mapping[str, Any]) -> dict[str, Any]:
+    """What case.json says."""
+    grid = image.grid
+    return {
+        "id": case,
+        **more,
+        "channels": list(image.channels),
+        "unit": image.unit,
+        "notices": list(image.notices),
+        "content_sha256": image.content_hash,
+        "grid": {
+            "shape": list(grid.shape),
+            "affine": grid.affine.tolist(),
+            "unit": grid.unit,
+            "orientation": grid.orientation if grid.physical else "",
+        },
+        "prediction": dict(prediction),
+    }

@@ -1,0 +1,1 @@
+"""Training loops for small networks, on tensors already prepared."""

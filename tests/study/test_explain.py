@@ -1,0 +1,244 @@
+"""One case from image to attribution: geometry, units, notes, certificate, provenance."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import voxplain as vx
+from tests.nets import Awkward, seeded
+from voxplain.data.image import Image
+from voxplain.data.prepare import Prepare
+from voxplain.errors import InputError
+from voxplain.space.affine import from_parts
+from voxplain.space.grid import Grid
+from voxplain.types import Quantity
+
+TILT = np.deg2rad(20)
+OBLIQUE = from_parts(
+    [[np.cos(TILT), 0, np.sin(TILT)], [0, -1, 0], [-np.sin(TILT), 0, np.cos(TILT)]], [1.5, 1.0, 3.0], [-40, 30, 12]
+)
+
+
+def volume(shape=(14, 18, 10), affine=OBLIQUE, seed=0, **named) -> Image:
+    values = np.random.default_rng(seed).normal(100, 20, shape)
+    return Image.of(values, Grid(shape, affine), identifier="case", **named)
+
+
+def picture(columns=12, rows=9) -> Image:
+    values = np.random.default_rng(1).uniform(0, 255, (columns, rows, 1))
+    return Image.of(values, Grid((columns, rows, 1), np.diag([-1.0, -1, 1, 1]), "px"), identifier="picture")
+
+
+class Reader(nn.Module):
+    """The score of class 1 is one voxel of the input, so that a map must point at it and nowhere else."""
+
+    def __init__(self, *place: int) -> None:
+        super().__init__()
+        self.place = place
+        self.gain = nn.Parameter(torch.ones(()))
+
+    def forward(self, x):
+        value = self.gain * x[(slice(None), 0, *self.place)]
+        return torch.stack([-value, value], dim=1)
+
+
+def net(rank=3, task="classification", **options) -> nn.Module:
+    return seeded(Awkward, rank, task, channels=1, **options).float()
+
+
+def test_a_map_lies_on_the_images_own_grid():
+    image = volume()
+    found = vx.explain(net(), image, "gradient", prepare=Prepare(orientation="RAS", spacing_mm=(2.0, 2.0, 2.0)))
+    assert found.grid.same_as(image.grid)
+    assert found.values.shape == (1, *image.grid.shape)
+    assert found.values.dtype == np.float32
+
+
+@pytest.mark.parametrize("method", ["gradient", "integrated_gradients(steps=2)", "occlusion(window=1)"])
+def test_an_unprepared_voxel_is_pointed_at_exactly(method):
+    found = vx.explain(Reader(3, 7, 5), volume((5, 9, 7)), method, target="class_score(1)")
+    values = found.values[0]
+    assert np.unravel_index(np.abs(values).argmax(), values.shape) == (3, 7, 5)
+    assert np.count_nonzero(values) == 1
+
+
+def test_rows_and_columns_of_a_picture_are_not_swapped():
+    """A network reads [row, column]; the image's first axis is the column."""
+    found = vx.explain(Reader(2, 7), picture(), "gradient", target="class_score(1)")
+    assert np.flatnonzero(found.values[0, :, :, 0].any(axis=1)).tolist() == [7]
+    assert np.flatnonzero(found.values[0, :, :, 0].any(axis=0)).tolist() == [2]
+
+
+@pytest.mark.parametrize("prepare", [
+    Prepare(size=(16, 16, 16), zscore=True),
+    Prepare(orientation="RAS", spacing_mm=(1.0, 1.0, 1.0)),
+    Prepare(spacing_mm=(3.0, 3.0, 3.0), window=(50.0, 150.0)),
+])  # fmt: skip
+def test_contributions_add_up_on_the_images_grid(prepare):
+    found = vx.explain(net(), volume(), "integrated_gradients(steps=4)", prepare=prepare)
+    lost = next(check for check in found.certificate.checks if check.name == "share in padding")
+    expected = found.numbers["score"] - found.numbers["score_at_baseline"] + found.numbers["completeness_gap"]
+    scale = float(np.abs(found.values).sum(dtype=np.float64))
+    assert lost.value == pytest.approx(0, abs=1e-6)
+    assert found.values.sum(dtype=np.float64) == pytest.approx(expected, abs=1e-5 * scale)
+    assert found.numbers["sum_on_image"] == pytest.approx(expected, abs=1e-5 * scale)
+
+
+def test_replicated_channels_are_summed_back_into_the_grey_one():
+    """The adjoint: the derivative by grey is the sum over the three channels, each with its own gain."""
+
+    class Sum(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.weight = nn.Parameter(torch.tensor([1.0, 2.0, 4.0]))
+
+        def forward(self, x):
+            value = (x * self.weight.reshape(1, 3, 1, 1)).flatten(1).sum(1)
+            return torch.stack([-value, value], 1)
+
+    prepare = Prepare(scale=0.5, grey_to_rgb=True, mean=(0.1, 0.2, 0.3), std=(0.5, 1.0, 2.0))
+    found = vx.explain(Sum(), picture(), "gradient", target="class_score(1)", prepare=prepare)
+    assert found.values.shape[0] == 1
+    np.testing.assert_allclose(found.values, 0.5 * (1 / 0.5 + 2 / 1 + 4 / 2), rtol=1e-5)
+    assert found.unit == "logits per a.u."
+
+
+def test_a_coarse_map_lies_where_its_cells_are_measured():
+    """Without padding the first cell of a 5 x 5 x 5 convolution lies two voxels inside; the map must say so."""
+
+    class Unpadded(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.features = nn.Conv3d(1, 1, 5, stride=3, bias=False)
+            self.head = nn.Linear(1, 2, bias=False)
+            nn.init.constant_(self.features.weight, 1.0)
+            nn.init.constant_(self.head.weight, 1.0)
+
+        def forward(self, x):
+            return self.head(self.features(x).relu().flatten(2).mean(2))
+
+    shape = (17, 14, 20)
+    values = np.zeros(shape)
+    values[8, 5, 11] = 1  # the centre of cell (2, 1, 3)
+    image = Image.of(values, Grid(shape, OBLIQUE))
+    found = vx.explain(Unpadded(), image, "grad_cam(layer='features')", target="class_score(1)")
+    cell = np.unravel_index(found.coarse.values[0].argmax(), found.coarse.values[0].shape)
+    assert cell == (2, 1, 3)
+    np.testing.assert_allclose(found.coarse.grid.world(cell), image.grid.world([8, 5, 11]), atol=1e-9)
+    assert np.unravel_index(found.values[0].argmax(), shape) == (8, 5, 11)
+
+
+def test_several_methods_and_layers_come_back_as_a_list():
+    found = vx.explain(net(), volume(), ["gradient", "grad_cam(layer=['first', 'second'])"])
+    assert [(one.method.split("(")[0], one.layer) for one in found] == [
+        ("gradient", ""), ("grad_cam", "first"), ("grad_cam", "second"),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(("task", "default"), [("segmentation", "region"), ("classification", "class_score")])
+def test_the_default_target_fits_the_output(task, default):
+    found = vx.explain(net(task=task), volume(), "gradient")
+    assert found.target.startswith(default)
+    assert found.target_words
+
+
+def test_a_regression_head_is_explained_as_a_value():
+    model = vx.Model.of(net(task="regression"), head="regression", class_names=("age",))
+    found = vx.explain(model, volume(), "integrated_gradients(steps=2)")
+    assert (found.target, found.target_words, found.unit) == ("regression", "age", "output units")
+
+
+def test_class_names_appear_in_the_targets_words():
+    model = vx.Model.of(net(), class_names=("healthy", "glioma", "other"))
+    assert vx.explain(model, volume(), "gradient", target="class_score(1)").target_words.endswith("class 1 (glioma)")
+
+
+def test_a_volume_and_a_slice_number_make_a_picture_for_a_2d_network():
+    image = volume()
+    found = vx.explain(net(rank=2), image, "gradient", slice=4)
+    assert found.grid.is_2d
+    assert found.grid.orientation[:2] == "LP"
+    with pytest.raises(InputError, match="pass --slice"):
+        vx.explain(net(rank=2), image, "gradient")
+
+
+def test_verify_says_that_bytes_are_equal():
+    found = vx.explain(net(), volume(), "integrated_gradients(steps=2)", verify=True)
+    assert ("determinism", "passed") in [(check.name, check.outcome) for check in found.certificate.checks]
+
+
+def test_verify_catches_a_model_that_rolls_dice():
+    class Dice(Awkward):
+        def forward(self, x):
+            return super().forward(x + 0.1 * torch.randn_like(x))
+
+    with torch.random.fork_rng():
+        found = vx.explain(seeded(Dice, 3, "classification", channels=1).float(), volume(), "gradient", verify=True)
+    assert "determinism" in [check.name for check in found.certificate.failures]
+
+
+def test_a_map_that_points_nowhere_fails_its_certificate():
+    module = net()
+    with torch.no_grad():
+        module.head.weight[1] = 0
+    found = vx.explain(module, volume(), "grad_cam(layer='second')", target="class_score(1)")
+    assert not found.certificate.passed
+    assert "not constant" in [check.name for check in found.certificate.failures]
+
+
+def test_too_few_steps_fail_the_completeness_check():
+    module = net(seed=2)
+    prepare = Prepare(zscore=True)
+    rough = vx.explain(
+        module, volume(), "integrated_gradients(steps=1, rule='trapezoid', baseline=3.0)", prepare=prepare
+    )
+    fine = vx.explain(module, volume(), "integrated_gradients(steps=64, baseline=3.0)", prepare=prepare)
+    gaps = [next(c.value for c in one.certificate.checks if c.name == "completeness") for one in (rough, fine)]
+    assert gaps[1] < 0.05 < gaps[0]
+    assert not rough.certificate.passed
+    assert fine.certificate.passed
+
+
+def test_equal_requests_have_equal_keys_and_bytes_and_others_have_not():
+    module, image = net(), volume()
+    first, again = (vx.explain(module, image, "gradient", target="class_score(1)") for _ in range(2))
+    assert first.provenance.key == again.provenance.key
+    assert np.array_equal(first.values, again.values)
+    others = [
+        vx.explain(module, image, "gradient", target="class_score(2)"),
+        vx.explain(module, image, "gradient", target="class_score(1)", seed=1),
+        vx.explain(module, image, "gradient", target="class_score(1)", prepare=Prepare(scale=2.0)),
+        vx.explain(module, volume(seed=5), "gradient", target="class_score(1)"),
+        vx.explain(net(seed=4), image, "gradient", target="class_score(1)"),
+        vx.explain(module, image, "occlusion(window=5)", target="class_score(1)"),
+    ]
+    assert len({first.provenance.key, *(one.provenance.key for one in others)}) == 1 + len(others)
+
+
+def test_saves_and_loads_the_whole_story(tmp_path):
+    first, second = vx.explain(net(), volume(), ["grad_cam(layer='second')", "gradient"])
+    for found in (first, second):
+        back = vx.Attribution.load(found.save(tmp_path / "map.nii.gz"))
+        assert np.array_equal(back.values, found.values)
+        np.testing.assert_allclose(back.grid.affine, found.grid.affine, atol=1e-6)
+        assert back.certificate == found.certificate
+        assert back.provenance == found.provenance
+        assert (back.quantity, back.unit, back.layer, back.numbers) == (
+            found.quantity, found.unit, found.layer, found.numbers,
+        )  # fmt: skip
+    assert first.quantity is Quantity.SALIENCY
+    assert np.array_equal(vx.Attribution.load(first.save(tmp_path / "cam.nii")).coarse.values, first.coarse.values)
+
+
+def test_plots_itself_over_its_image():
+    assert vx.explain(net(), volume(), "gradient").plot().axes
+
+
+def test_the_users_module_stays_as_it_was():
+    module = net().train()
+    before = {name: value.clone() for name, value in module.state_dict().items()}
+    vx.explain(module, volume(), ["gradient", "grad_cam", "occlusion", "integrated_gradients(steps=2)"])
+    assert module.training
+    assert all(torch.equal(before[name], value) for name, value in module.state_dict().items())
+    assert all(weight.requires_grad and weight.grad is None for weight in module.parameters())
