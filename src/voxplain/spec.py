@@ -5,14 +5,19 @@ A spec is read by syntax tree: literals, names of the same table and nested spec
 
 import ast
 import inspect
+import sys
 import textwrap
 from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, Field, dataclass, field, fields
 from itertools import pairwise
+from numbers import Integral, Real
 from types import UnionType
 from typing import Any, ClassVar, Literal, Self, Union, get_args, get_origin, get_type_hints
 
-from voxplain.errors import OptionError, unknown
+from voxplain.errors import KindError, OptionError, unknown
+
+LARGEST = sys.float_info.max
+"""The largest finite number; larger whole numbers would not survive as floats."""
 
 
 @dataclass(frozen=True)
@@ -30,11 +35,16 @@ class Options:
     name: ClassVar[str]
 
     def __new__(cls, *arguments: Any, **options: Any) -> Self:
-        """Refuse unknown option names in our own words before the dataclass sees them."""
-        known = [spec.name for spec in fields(cls) if spec.init]  # type: ignore[arg-type]
+        """Refuse unknown and misplaced options in our own words before the dataclass sees them."""
+        known = [spec for spec in fields(cls) if spec.init]  # type: ignore[arg-type]
+        places = [spec.name for spec in known if not spec.kw_only]
         for key in options:
-            if key not in known:
-                raise OptionError(f"{cls.name}: {unknown('option', key, known)}")
+            if key not in [spec.name for spec in known]:
+                raise OptionError(f"{cls.name}: {unknown('option', key, [spec.name for spec in known])}")
+            if key in places[: len(arguments)]:
+                raise OptionError(f"{cls.name}: {key} must be given once, got {arguments[places.index(key)]!r} as well")
+        if len(arguments) > len(places):
+            raise OptionError(f"{cls.name}: options must be named (option=value), got {arguments[len(places)]!r} alone")
         return super().__new__(cls)
 
     def __post_init__(self) -> None:
@@ -70,7 +80,11 @@ def _call(tree: ast.Call, source: str, what: str) -> Spec:
     if not isinstance(tree.func, ast.Name) or any(keyword.arg is None for keyword in tree.keywords):
         raise OptionError(f"{what} {source!r} must read like name(option=value)")
     arguments = tuple(_value(node, source, what) for node in tree.args)
-    options = {str(keyword.arg): _value(keyword.value, source, what) for keyword in tree.keywords}
+    options: dict[str, Any] = {}
+    for keyword in tree.keywords:
+        if keyword.arg in options:
+            raise OptionError(f"{what} {source!r} must give {keyword.arg} once")
+        options[str(keyword.arg)] = _value(keyword.value, source, what)
     return Spec(tree.func.id, arguments, options)
 
 
@@ -81,52 +95,73 @@ def _value(node: ast.expr, source: str, what: str) -> Any:
         return tuple(_value(item, source, what) for item in node.elts)
     try:
         return ast.literal_eval(node)
-    except ValueError as error:
+    except (ValueError, TypeError) as error:  # a TypeError for a list as the key of a dictionary
         raise OptionError(f"{what} {source!r} may hold literal values only, got {ast.unparse(node)!r}") from error
 
 
 def build(source: "str | Spec | Options | Mapping[str, Any]", table: Mapping[str, type], kind: str) -> Any:
-    """The object a string, spec or TOML table (`{name = ..., option = value}`) stands for, from `table` of classes."""
-    if isinstance(source, Options):
+    """The object a string, spec or TOML table (`{name = ..., option = value}`) stands for, from `table` of classes.
+
+    Raises `OptionError` for what cannot be read or built, `KindError` for an object of another kind.
+    """
+    if isinstance(source, Options) and _family(type(source)) in map(_family, table.values()):
         return source
     if isinstance(source, Mapping):
-        rest = {key: value for key, value in source.items() if key != "name"}
+        rest = {str(key): value for key, value in source.items() if key != "name"}
         source = Spec(str(source.get("name", "")), (), rest)
     spec = parse(source, kind) if isinstance(source, str) else source
+    if not isinstance(spec, Spec):
+        raise KindError(f"{kind} must be a {kind} or read like name(option=value), got {source!s}")
     if spec.name not in table:
         raise unknown(kind, spec.name, table)
-    options = {key: _nested(value, table, kind) for key, value in spec.options.items()}
+    hints = get_type_hints(table[spec.name])
+    arguments = (_nested(value, None, table, kind) for value in spec.arguments)
+    options = {key: _nested(value, hints.get(key), table, kind) for key, value in spec.options.items()}
     try:
-        return table[spec.name](*(_nested(value, table, kind) for value in spec.arguments), **options)
-    except OptionError:
-        raise
+        return table[spec.name](*arguments, **options)
     except TypeError as error:
-        raise OptionError(f"{spec.name}: {_plain(error)}") from error
+        raise OptionError(f"{spec.name}: {str(error).split('__init__() ')[-1]}") from error
 
 
-def _nested(value: Any, table: Mapping[str, type], kind: str) -> Any:
-    if isinstance(value, Spec):
+def _family(cls: type) -> type:
+    """The class of options that all of one kind (methods, targets ...) descend from."""
+    return next((base for base in reversed(cls.__mro__) if issubclass(base, Options) and base is not Options), cls)
+
+
+def _nested(value: Any, hint: Any, table: Mapping[str, type], kind: str) -> Any:
+    if isinstance(value, Spec | Mapping) or (isinstance(value, str) and _takes_options(hint)):
         return build(value, table, kind)
     if isinstance(value, list | tuple):
-        return tuple(_nested(item, table, kind) for item in value)
+        return tuple(_nested(item, hint, table, kind) for item in value)
     return value
 
 
-def _plain(error: TypeError) -> str:
-    """The dataclass's own complaint about argument counts, without the dunder."""
-    return str(error).split("__init__() ")[-1]
+def _takes_options(hint: Any) -> bool:
+    """True for the annotation of a field that holds other options, so that text in it is a spec."""
+    return any(map(_takes_options, get_args(hint))) or (isinstance(hint, type) and issubclass(hint, Options))
 
 
 def check_types(options: Any) -> None:
-    """Raise unless every field of a dataclass holds what its annotation says; whole numbers pass for floats."""
+    """Raise unless every field of a dataclass holds what its annotation says; whole numbers pass for floats.
+
+    Lists become tuples, and the numbers and texts of NumPy plain ones.
+    """
     hints = get_type_hints(type(options))
     for spec in fields(options):
-        value = getattr(options, spec.name)
-        if isinstance(value, list):
-            value = tuple(value)
-            object.__setattr__(options, spec.name, value)
+        value = _plain(getattr(options, spec.name))
+        object.__setattr__(options, spec.name, value)
         if not _fits(value, hints[spec.name]):
             raise OptionError(f"{options.name}: {spec.name} must be {describe(hints[spec.name])}, got {value!r}")
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, list | tuple):
+        return tuple(map(_plain, value))
+    if isinstance(value, str):
+        return str(value)
+    if isinstance(value, bool) or not isinstance(value, Real):
+        return value
+    return int(value) if isinstance(value, Integral) else float(value)
 
 
 def _fits(value: Any, hint: Any) -> bool:
@@ -140,8 +175,8 @@ def _fits(value: Any, hint: Any) -> bool:
     if origin is tuple:
         return isinstance(value, tuple) and _all_fit(value, inside)
     if hint in (int, float):
-        number = isinstance(value, int) or (hint is float and isinstance(value, float) and value == value)
-        return number and not isinstance(value, bool)
+        number = isinstance(value, int) or (hint is float and isinstance(value, float))
+        return number and not isinstance(value, bool) and (hint is int or abs(value) <= LARGEST)
     return isinstance(value, origin or hint)
 
 
@@ -154,7 +189,7 @@ def _all_fit(values: tuple[Any, ...], inside: tuple[Any, ...]) -> bool:
 def describe(hint: Any) -> str:
     """An annotation in a user's words, such as 'a whole number or nothing'."""
     origin, inside = get_origin(hint), get_args(hint)
-    plain = {int: "a whole number", float: "a number", str: "text", bool: "true or false", type(None): "nothing"}
+    plain = {int: "a whole number", float: "a finite number", str: "text", bool: "true or false", type(None): "nothing"}
     if hint in plain:
         return plain[hint]
     if origin in (Union, UnionType):
@@ -194,9 +229,14 @@ def _default(spec: Field[Any]) -> Any:
 
 def table_of(options: Any) -> dict[str, Any]:
     """`options` as a TOML table with every default filled in; None is left out, as TOML has no word for it."""
-    told = {spec.name: getattr(options, spec.name) for spec in fields(options) if spec.init}
-    plain = {key: (text(value) if isinstance(value, Options) else value) for key, value in told.items()}
-    return {"name": options.name, **{key: value for key, value in plain.items() if value is not None}}
+    told = {spec.name: _tabled(getattr(options, spec.name)) for spec in fields(options) if spec.init}
+    return {"name": options.name, **{key: value for key, value in told.items() if value is not None}}
+
+
+def _tabled(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return tuple(map(_tabled, value))
+    return text(value, full=True) if isinstance(value, Options) else value
 
 
 def schema(cls: type) -> list[dict[str, Any]]:

@@ -40,6 +40,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except VoxplainError as error:
         print(f"voxplain: {_one_line(error)}", file=sys.stderr)
         return 2
+    except (MemoryError, RuntimeError) as error:
+        if not _short_of_memory(error):
+            raise
+        print("voxplain: out of memory; use a smaller image or a machine with more memory", file=sys.stderr)
+        return 2
     except KeyboardInterrupt:
         print("voxplain: interrupted; what is done stays, and the same command goes on from there", file=sys.stderr)
         return 130
@@ -64,6 +69,15 @@ def _parser() -> argparse.ArgumentParser:
 
 def _module(command: str) -> ModuleType:
     return import_module(f"voxplain.cli.{MODULES.get(command, command)}")
+
+
+def _short_of_memory(error: Exception) -> bool:
+    """Whether an error from outside a network's pass, where chunks are halved, says that memory is short."""
+    if isinstance(error, MemoryError):
+        return True
+    from voxplain.score.memory import short_of_memory
+
+    return short_of_memory(error)
 
 
 def _one_line(error: VoxplainError) -> str:

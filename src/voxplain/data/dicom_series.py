@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pydicom
-from pydicom.errors import InvalidDicomError
+from pydicom.errors import BytesLengthException, InvalidDicomError
 from pydicom.pixels.decoders.base import get_decoder
 from pydicom.uid import UID
 
@@ -38,8 +38,8 @@ COMPRESSIONS_IN_EXTRA = ("JPEG 2000", "High-Throughput JPEG 2000", "JPEG-LS")
 """How the names of those transfer syntaxes begin whose decoders the extra 'dicom' installs."""
 
 BROKEN = (
-    AttributeError, EOFError, IndexError, KeyError, NotImplementedError, OSError, RuntimeError, TypeError, ValueError,
-    struct.error,
+    AttributeError, BytesLengthException, EOFError, IndexError, KeyError, NotImplementedError, OSError, RuntimeError,
+    TypeError, ValueError, struct.error,
 )  # fmt: skip
 """What pydicom and its decoders raise on a file that is cut short or broken."""
 
@@ -74,12 +74,16 @@ class Picture:
     def number(self, keyword: str, otherwise: float) -> float:
         """An attribute as a number."""
         value = self.get(keyword)
-        return otherwise if value is None else float(value)
+        try:
+            return otherwise if value is None else float(value)
+        except (TypeError, ValueError) as error:
+            raise FileError(f"{self.name!r} must state {keyword} as a number, got something else") from error
 
     @property
     def syntax(self) -> UID:
         """How the pixels are stored."""
-        return UID(self.header.file_meta.TransferSyntaxUID)
+        syntax: UID = self.header.file_meta.TransferSyntaxUID
+        return syntax
 
     def _groups(self, kind: str, index: int) -> pydicom.Dataset | None:
         sequence = self.header.get(f"{kind}FunctionalGroupsSequence")
@@ -128,7 +132,8 @@ def _header(path: Path) -> Picture | None:
             warnings.simplefilter("ignore")  # a warning may quote what stands in the header
             header = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=TAGS)
             kind = UID(header.get("SOPClassUID") or header.file_meta.MediaStorageSOPClassUID).name
-            _ = list(header.iterall())  # pydicom looks at values (and complains) when they are first asked for
+            # pydicom looks at a value (and complains) when it is first asked for: here, not later.
+            _ = header.file_meta.TransferSyntaxUID, list(header.iterall())
     except InvalidDicomError:
         return None
     except BROKEN as error:
@@ -184,7 +189,9 @@ def _check_grey(file: Picture) -> None:
 def _check_decoder(file: Picture) -> None:
     """Say before anything is decoded which compression has no decoder here, and what brings one."""
     try:
-        available = get_decoder(file.syntax).is_available
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of a broken name; the error below says it
+            available = get_decoder(file.syntax).is_available
     except NotImplementedError as error:
         raise FileError(
             f"{file.name!r} must hold still pictures, got the transfer syntax {file.syntax.name}"

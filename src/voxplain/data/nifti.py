@@ -2,6 +2,7 @@
 
 import gzip
 import hashlib
+import math
 import os
 import struct
 import zlib
@@ -37,6 +38,10 @@ GZIP_LEVEL = 1
 """Float32 maps hardly get smaller at higher levels, only slower."""
 
 
+MOST_PACKED = 1100
+"""Gzip cannot pack tighter than about 1032 to 1."""
+
+
 def read_nifti(path: str | Path, *, identifier: str | None = None) -> Image:
     """The image of a .nii or .nii.gz file: 2D becomes depth 1, a 4th axis becomes channels; voxels are read when used.
 
@@ -47,6 +52,7 @@ def read_nifti(path: str | Path, *, identifier: str | None = None) -> Image:
     if file.get_data_dtype().kind not in "iuf":
         raise InputError(f"{path.name!r} must hold one real number a voxel, got {file.get_data_dtype()}")
     shape, count = _layout(file.shape, path.name)
+    _check_size(path, file)
     grid, notices = _grid(file, shape, path.name)
     identifier = identifier or content_id(path)
     return Image(lambda: _voxels(path, (*shape, count)), grid, default_channels(count), "a.u.", identifier, notices)
@@ -104,6 +110,13 @@ def _opened(path: Path) -> nib.Nifti1Image:
     return file
 
 
+def _check_size(path: Path, file: nib.Nifti1Image) -> None:
+    """Refuse a header that promises more than the file can hold, before memory is asked for it."""
+    promised = math.prod(file.shape) * file.get_data_dtype().itemsize
+    if promised > path.stat().st_size * (MOST_PACKED if path.name.endswith(".gz") else 1):
+        raise FileError(f"{path.name!r} must be a whole NIfTI file, got one that is cut short or broken")
+
+
 def _layout(shape: tuple[int, ...], name: str) -> tuple[tuple[int, int, int], int]:
     """Voxels along i, j, k and the number of channels; a vector axis (5th) counts where the 4th has length one."""
     i, j, k = (*shape, 1)[:3] if len(shape) > 1 else (0, 0, 0)
@@ -140,7 +153,9 @@ def _voxels(path: Path, shape: tuple[int, ...]) -> Voxels:
         if isinstance(error, FileError):
             raise
         raise FileError(f"{path.name!r} must be a whole NIfTI file, got one that is cut short or broken") from error
-    with np.errstate(over="ignore"):  # beyond float32 becomes infinite, and infinite voxels are refused in words
+    with np.errstate(
+        over="ignore", invalid="ignore"
+    ):  # beyond float32 becomes infinite, and infinite voxels are refused in words
         return np.ascontiguousarray(np.moveaxis(stored.reshape(shape), -1, 0), dtype=np.float32)
 
 

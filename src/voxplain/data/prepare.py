@@ -1,6 +1,5 @@
 """Preparation: from an image to the tensor a model was trained on, and the grid that tensor lies on."""
 
-import json
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from voxplain.space import layout
 from voxplain.space.grid import Grid
 from voxplain.space.resample import inside, resample
 from voxplain.spec import Options, table_of
+from voxplain.toml import toml
 
 Values = npt.NDArray[np.float32]
 Labels = npt.NDArray[np.int64]
@@ -111,7 +111,7 @@ class Prepare(Options):
         """Write every option that is set as TOML; `read` gives back an equal preparation."""
         path = Path(path)
         with written_beside(path) as beside:
-            beside.write_text("".join(f"{key} = {_toml(value)}\n" for key, value in table_of(self).items()), "utf-8")
+            beside.write_text(toml(table_of(self)), "utf-8")
         return path
 
     def __call__(self, image: Image, rank: int) -> Prepared:
@@ -170,12 +170,3 @@ def prepare_mask(mask: Image, prepared: Prepared) -> Labels:
         raise InputError(f"mask {mask.identifier!r} must have one channel, got {len(mask.channels)}")
     labels: Labels = np.rint(resample(mask.values, mask.grid, prepared.grid, mode="nearest")[0]).astype(np.int64)
     return labels[..., 0] if prepared.rank == 2 else labels
-
-
-def _toml(value: Any) -> str:
-    """A flag, number, text or list of them as TOML writes it."""
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, tuple):
-        return f"[{', '.join(map(_toml, value))}]"
-    return json.dumps(value, ensure_ascii=False) if isinstance(value, str) else repr(value)

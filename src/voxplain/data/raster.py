@@ -1,6 +1,8 @@
 """Pictures without geometry (PNG, JPEG, TIFF; 8 and 16 bit) and plain arrays (.npy), laid on a grid of pixels."""
 
 import struct
+import tokenize
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,6 +24,7 @@ FORMATS = ("PNG", "JPEG", "TIFF")
 
 BROKEN = (
     OSError, EOFError, ValueError, KeyError, IndexError, TypeError, SyntaxError, OverflowError, struct.error,
+    tokenize.TokenError,
 )  # fmt: skip
 """What picture and array decoders raise on a file that is cut short or is none."""
 
@@ -109,7 +112,9 @@ def read_npy(path: str | Path, *, identifier: str | None = None) -> Image:
 
 
 def _numbers(path: Path) -> Voxels:
-    with np.errstate(over="ignore"):  # beyond float32 becomes infinite, and infinite voxels are refused in words
+    with np.errstate(
+        over="ignore", invalid="ignore"
+    ):  # beyond float32 becomes infinite, and infinite voxels are refused in words
         return np.array(_channels_first(_array(path)), dtype=np.float32, order="C")
 
 
@@ -137,7 +142,8 @@ def _opened(path: Path, frame: int | None) -> Iterator[PIL.Image.Image]:
         stream = path.open("rb")
     except OSError as error:
         raise FileError(f"{path.name!r} does not exist or cannot be read") from error
-    with stream:
+    with stream, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Pillow muses about broken headers; what fails is told below
         try:
             picture = PIL.Image.open(stream, formats=FORMATS)
         except PIL.Image.DecompressionBombError as error:

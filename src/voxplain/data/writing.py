@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from voxplain.errors import FileError
@@ -22,4 +22,5 @@ def written_beside(path: Path) -> Iterator[Path]:
     except OSError as error:
         raise FileError(f"cannot write {path.name!r}: {error.strerror or error}") from error
     finally:
-        beside.unlink(missing_ok=True)
+        with suppress(OSError):  # where even the folder is missing there is nothing to remove
+            beside.unlink()

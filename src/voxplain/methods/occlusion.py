@@ -99,6 +99,8 @@ class Occlusion(Method):
             raise OptionError(
                 f"occlusion: {option}_mm needs a grid in mm, but this image has none; pass {option}=... in voxels"
             )
+        if in_mm is not None and len(score.spacing_mm or ()) != len(size):
+            raise OptionError(f"occlusion: {option}_mm needs {len(size)} voxel sides in mm, got {score.spacing_mm}")
         sides = _listed(given if in_mm is None else in_mm)
         sides = sides * len(size) if len(sides) == 1 else sides
         if len(sides) != len(size):

@@ -29,10 +29,12 @@ def baseline(x: Float[Tensor, "batch channel *space"], fill: float | str) -> Flo
 
 
 def blurred(x: Float[Tensor, "batch channel *space"]) -> Float[Tensor, "batch channel *space"]:
-    """Each sample averaged over a centred box, three times; at the borders only voxels inside count."""
+    """Each sample averaged over a centred box, three times; at the borders only voxels inside count.
+
+    A box is at least three voxels wide, unless the side itself is shorter.
+    """
     pool = functional.avg_pool2d if x.ndim == 4 else functional.avg_pool3d
-    sides = [max(1, length // BLUR_SHARE) // 2 * 2 + 1 for length in x.shape[2:]]
-    sides = [side if side <= length else 1 for side, length in zip(sides, x.shape[2:], strict=True)]
+    sides = [max(2, length // BLUR_SHARE) // 2 * 2 + 1 if length > 2 else 1 for length in x.shape[2:]]
     for _ in range(3):
         x = pool(x, sides, stride=1, padding=[side // 2 for side in sides], count_include_pad=False)
     return x

@@ -80,7 +80,7 @@ def lesion_volumes(
     radius_mm: tuple[float, float] = (13.0, 19.0),
 ) -> list[Phantom]:
     """Whole heads (i, j, k) on an oblique grid of unequal voxel sides; otherwise as `lesion_slices`."""
-    grid = head_grid(shape, spacing_mm, orientation="LAS", tilt_degrees=(7, -4, 5), centre=(3, -12, 18))
+    grid = head_grid(shape, spacing_mm, orientation="LAS", tilt_degrees=(7, -4, 5), centre=(3, -5, 8))
     return _series("volume", count, seed, labels, grid, contrast, radius_mm)
 
 
@@ -160,10 +160,19 @@ def _phantom(
 
 def _lesion_centre(anatomy: Anatomy, radius: float, generator: np.random.Generator) -> Field:
     """A world position (3,) with `radius` of brain tissue and a margin around it, drawn evenly over the voxels."""
-    room = np.minimum(anatomy.below_brain, anatomy.to_ventricle)
+    room = np.minimum.reduce([anatomy.below_brain, anatomy.to_ventricle, _to_edge(anatomy.grid)])
     free = np.argwhere(room >= min(radius + MARGIN_MM, float(room.max())))
     off_centre = generator.uniform(-0.5, 0.5, 3) * (np.array(anatomy.grid.shape) > 1)
     return anatomy.grid.world(free[generator.integers(len(free))] + off_centre)
+
+
+def _to_edge(grid: Grid) -> Field:
+    """Millimetres (i, j, k) from each voxel centre to the edge of the picture; a slice has no edge across its plane."""
+    steps = [
+        step * (np.minimum(np.arange(count), count - 1 - np.arange(count)) + 0.5) if count > 1 else np.array([np.inf])
+        for count, step in zip(grid.shape, grid.spacing, strict=True)
+    ]
+    return np.asarray(np.minimum.reduce(np.meshgrid(*steps, indexing="ij")))
 
 
 def _lesion_share(grid: Grid, centre: Field, radius: float, generator: np.random.Generator) -> Field:

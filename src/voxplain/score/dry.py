@@ -1,13 +1,16 @@
 """The dry pass: one run of the network on tensors without data, which yields layer shapes and peak memory for nothing.
 
-It runs in a thread of its own because torch's modes are per thread: counters and rules of the caller stay out of it.
+It runs on a copy whose tensors have no data, so that nothing a network keeps while it runs can reach the prepared copy,
+and in a thread of its own because torch's modes are per thread: counters and rules of the caller stay out of it.
 """
 
+import copy
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from math import prod
 from typing import Any, TypeVar
 
 import torch
@@ -18,6 +21,10 @@ from voxplain.score.output import tensors
 
 T = TypeVar("T")
 
+UNFOLDED_BELOW = 20480
+"""Below this many rows of voxels (batch x channels x two sides), and for float64, torch's convolution on a CPU unfolds
+the windows of its kernel into one large matrix instead of calling oneDNN (measured for torch 2.8 to 2.15)."""
+
 
 @dataclass(frozen=True)
 class LayerVisit:
@@ -26,22 +33,34 @@ class LayerVisit:
     name: str
     shape: tuple[int, ...]
     module: nn.Module
+    node: Any = None
+    """What made that tensor in the graph of the forward; None where no graph was kept."""
 
 
 class LiveBytes(TorchDispatchMode):
-    """Counts the bytes of all storages made inside it that are still alive, and their peak."""
+    """Counts the bytes of all storages made inside it that are still alive, and their peak.
 
-    def __init__(self) -> None:
+    `there` are tensors that exist anyway (the weights); `device` is where the run is meant to be, since convolutions
+    need room of their own besides what they return.
+    """
+
+    def __init__(self, there: Iterable[Tensor] = (), device: str = "cpu") -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.now = 0
         self.peak = 0
-        self._seen: set[int] = set()
+        self._device = device
+        self._there = [tensor.untyped_storage() for tensor in there]
+        self._seen = {id(storage) for storage in self._there}
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Run the operation and count what it made."""
         out = func(*args, **(kwargs or {}))
         for _, tensor in tensors(out):
             self._count(tensor)
+        if func is torch.ops.aten.convolution.default:
+            self.peak = max(self.peak, self.now + workspace(args[0], args[1], out, args[6], self._device))
+        elif func is torch.ops.aten.convolution_backward.default and isinstance(out[0], Tensor):
+            self.peak = max(self.peak, self.now + workspace(args[1], args[2], args[0], args[7], self._device))
         return out
 
     def _count(self, tensor: Tensor) -> None:
@@ -59,16 +78,25 @@ class LiveBytes(TorchDispatchMode):
         self.now -= size
 
 
+def workspace(x: Tensor, weight: Tensor, out: Tensor, transposed: bool, device: str) -> int:
+    """Bytes that a convolution from `x` to `out` needs besides both: copies in another layout, or unfolded windows."""
+    one_by_one = prod(weight.shape[2:]) == 1
+    small = prod(x.shape[:4]) <= UNFOLDED_BELOW and prod(x.shape[1:2]) == weight.shape[0 if transposed else 1]
+    if device != "cpu" or one_by_one or not (small or x.dtype != torch.float32):
+        return x.nbytes + out.nbytes
+    channels, places = (out, x) if transposed else (x, out)
+    return prod(channels.shape[:2]) * prod(weight.shape[2:]) * prod(places.shape[2:]) * x.element_size()
+
+
 def peak_bytes(module: nn.Module, x: Tensor, backward: bool) -> int | None:
     """Most bytes alive at once during a forward (and backward to the input) of `x`; None where it cannot run dry."""
 
     def measure() -> int:
-        weights = _without_data(module)
-        with LiveBytes() as live:
+        twin, _ = _without_data(module)
+        with LiveBytes([*twin.parameters(), *twin.buffers()], x.device.type) as live:
             shell = torch.empty(x.shape, dtype=x.dtype, device="meta", requires_grad=backward)
             with torch.set_grad_enabled(backward):
-                # a view, because torch's module trackers refuse a leaf as a module's input
-                out = torch.func.functional_call(module, weights, (shell.view_as(shell),))
+                out = twin(shell.view_as(shell))  # a view: torch's module trackers refuse a leaf as a module's input
                 if backward:
                     total = torch.stack([tensor.sum() for _, tensor in tensors(out) if tensor.requires_grad]).sum()
                     torch.autograd.grad(total, shell)
@@ -77,29 +105,52 @@ def peak_bytes(module: nn.Module, x: Tensor, backward: bool) -> int | None:
     return _alone(measure)
 
 
-def visits(module: nn.Module, x: Tensor, layers: dict[str, nn.Module]) -> list[LayerVisit] | None:
-    """Every call of every named layer in the order they finish; None where no dry pass is possible."""
+def visits(
+    module: nn.Module, x: Tensor, layers: dict[str, nn.Module], meant: Callable[[object], Tensor]
+) -> list[LayerVisit] | None:
+    """Every call of every named layer that the `meant` output depends on, in the order they finish.
+
+    None where no dry pass is possible.
+    """
 
     def walk() -> list[LayerVisit]:
-        shell = torch.empty(x.shape, dtype=x.dtype, device="meta")
-        with _recorded(layers) as seen, torch.no_grad():
-            torch.func.functional_call(module, _without_data(module), (shell,))
-        return seen
+        twin, copies = _without_data(module)
+        shell = torch.empty(x.shape, dtype=x.dtype, device="meta", requires_grad=True)
+        with _recorded({name: copies[id(layer)] for name, layer in layers.items()}) as seen, torch.enable_grad():
+            out = meant(twin(shell.view_as(shell)))
+        above = _ancestors(out.grad_fn)
+        return [visit for visit in seen if visit.node is None or visit.node in above or not above]
 
     return _alone(walk)
 
 
 def real_visits(run: Callable[[Tensor], object], x: Tensor, layers: dict[str, nn.Module]) -> list[LayerVisit]:
-    """As `visits`, by one real forward of the first sample, for networks that no dry pass can run."""
+    """Every call of every named layer, by one real forward of the first sample, for networks that cannot run dry."""
     with _recorded(layers) as seen, torch.no_grad():
         run(x[:1])
     return seen
 
 
-def _without_data(module: nn.Module) -> dict[str, Tensor]:
-    """The weights and buffers of a module as shapes only."""
-    named = {**dict(module.named_parameters()), **dict(module.named_buffers())}
-    return {name: value.to("meta") for name, value in named.items()}
+def _without_data(module: nn.Module) -> tuple[nn.Module, dict[int, Any]]:
+    """A copy of a module whose tensors are shapes only, and the copies of its parts by the id of the original."""
+    copies: dict[int, Any] = {}
+    for part in module.modules():
+        for _, tensor in tensors(vars(part)):
+            shell = tensor.detach().to("meta")
+            copies[id(tensor)] = nn.Parameter(shell, False) if isinstance(tensor, nn.Parameter) else shell
+    return copy.deepcopy(module, copies), copies
+
+
+def _ancestors(node: Any) -> set[Any]:
+    """The nodes of an autograd graph that `node` depends on, itself included."""
+    found: set[Any] = set()
+    waiting = [node]
+    while waiting:
+        node = waiting.pop()
+        if node is not None and node not in found:
+            found.add(node)
+            waiting.extend(before for before, _ in node.next_functions)
+    return found
 
 
 @contextmanager
@@ -108,9 +159,9 @@ def _recorded(layers: dict[str, nn.Module]) -> Iterator[list[LayerVisit]]:
 
     def note(name: str) -> Callable[..., None]:
         def hook(module: nn.Module, _: object, output: object) -> None:
-            shapes = [tuple(tensor.shape) for _, tensor in tensors(output)]
-            if shapes:
-                seen.append(LayerVisit(name, shapes[0], module))
+            first = next((tensor for _, tensor in tensors(output)), None)
+            if first is not None:
+                seen.append(LayerVisit(name, tuple(first.shape), module, first.grad_fn))
 
         return hook
 

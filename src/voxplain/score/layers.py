@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from math import prod
 
 from torch import Tensor, nn
 
@@ -12,19 +14,29 @@ from voxplain.errors import InputError
 from voxplain.score.cells import Cells, CellTracker, even_cells
 from voxplain.score.dry import LayerVisit, real_visits, visits
 from voxplain.score.model import Model
+from voxplain.score.output import pick
 
-SKIPPED = (
+POOLING = (
     nn.modules.pooling._MaxPoolNd,
     nn.modules.pooling._AvgPoolNd,
     nn.modules.pooling._AdaptiveAvgPoolNd,
     nn.modules.pooling._AdaptiveMaxPoolNd,
+)
+
+SKIPPED = (
+    *POOLING,
     nn.modules.dropout._DropoutNd,
+    *(nn.ConstantPad2d, nn.ReflectionPad2d, nn.ReplicationPad2d),
+    *(nn.ConstantPad3d, nn.ReflectionPad3d, nn.ReplicationPad3d),
     nn.Identity,
     nn.Flatten,
     nn.Softmax,
     nn.Sigmoid,
 )
 """Layers that only summarise or pass on what another layer found."""
+
+EVEN = 1.5
+"""Axes whose voxels a cell spans differ by less than this where the last dimensions are the spatial ones."""
 
 
 @dataclass(frozen=True)
@@ -42,36 +54,56 @@ class Tap:
 def automatic_layer(model: Model, x: Tensor, maps: bool) -> str:
     """The layer nearest the decision that still knows places.
 
-    For one number a class: the last layer to finish whose output has a spatial extent, class maps, pooling and dropout
-    apart. For a map of classes (`maps`): the last layer at the coarsest resolution, where the features are most global.
-    Raises `InputError` where no layer has a spatial output.
+    For one number a class: the last layer to finish whose output has a spatial extent; for a map of classes (`maps`):
+    the last one at the coarsest resolution, where the features are most global. Class maps, pooling, dropout and the
+    patch embedding of a transformer are left out. Raises `InputError` where nothing remains.
     """
-    seen = visits(model.module, x[:1], dict(model.layers)) or real_visits(model.run, x, dict(model.layers))
-    once = {visit.name for visit in seen if sum(other.name == visit.name for other in seen) == 1}
-    spatial = [
-        visit for visit in seen if visit.name in once and _spatial(visit, x) and not isinstance(visit.module, SKIPPED)
-    ]
+    layers = dict(model.layers)
+    seen = visits(model.module, x[:1], layers, lambda output: pick(output, model.output))
+    seen = seen or real_visits(model.run, x, layers)
+    times = Counter(visit.name for visit in seen)
+    spatial = [visit for n, visit in enumerate(seen) if times[visit.name] == 1 and _tells_places(seen, n, x)]
     if not spatial:
         raise InputError(
-            "grad_cam: no layer of this model has an output with a spatial extent; name one with layer=..."
+            "grad_cam: this model has no layer that gives a map over the image on the way to its answer (transformers "
+            "work on tokens); use gradient, integrated_gradients or occlusion, or name a layer with layer=..."
         )
-    if maps:
-        coarsest = min(_extent(visit) for visit in spatial)
-        return [visit.name for visit in spatial if _extent(visit) == coarsest][-1]
-    outputs = seen[-1].shape[1] if len(seen[-1].shape) > 1 else 0
-    features = [visit for visit in spatial if visit.shape[1] != outputs]
-    return (features or spatial)[-1].name
+    coarsest = min(_extent(visit) for visit in spatial)
+    return [visit.name for visit in spatial if not maps or _extent(visit) == coarsest][-1]
 
 
-def _spatial(visit: LayerVisit, x: Tensor) -> bool:
-    return len(visit.shape) == x.ndim and _extent(visit) > 1
+def _tells_places(seen: Sequence[LayerVisit], n: int, x: Tensor) -> bool:
+    """True where the n-th visit gives features over places, and nothing that only repeats or sums up others."""
+    visit, later = seen[n], [after for after in seen[n + 1 :] if _mixes(after.module)]
+    if len(visit.shape) != x.ndim or _extent(visit) < 2 or _channels_last(visit.shape, x):
+        return False
+    wraps = n > 0 and isinstance(seen[n - 1].module, POOLING) and seen[n - 1].shape == visit.shape
+    if isinstance(visit.module, SKIPPED) or (wraps and any(visit.module.children())):
+        return False
+    if not later and visit.shape[1] == seen[-1].shape[1]:  # a class map: nothing after it mixes channels
+        return False
+    first = not any(_mixes(before.module) for before in seen[:n])
+    tokens = any(2 < len(after.shape) < x.ndim or _channels_last(after.shape, x) for after in later)
+    return not (first and tokens)
+
+
+def _mixes(layer: nn.Module) -> bool:
+    """True for a layer with a matrix or kernel of its own."""
+    return any(weight.ndim > 1 for weight in layer.parameters(recurse=False))
+
+
+def _channels_last(shape: Sequence[int], x: Tensor) -> bool:
+    """True where (batch, *space, channel) keeps the input's proportions and (batch, channel, *space) does not."""
+
+    def even(sides: Sequence[int]) -> bool:
+        spans = [whole / side for whole, side in zip(x.shape[2:], sides, strict=True)]
+        return max(spans) < EVEN * min(spans)
+
+    return len(shape) == x.ndim and even(shape[1:-1]) and not even(shape[2:])
 
 
 def _extent(visit: LayerVisit) -> int:
-    size = 1
-    for length in visit.shape[2:]:
-        size *= length
-    return size
+    return prod(visit.shape[2:])
 
 
 @dataclass
@@ -101,8 +133,10 @@ def caught(model: Model, names: Sequence[str], tracker: CellTracker) -> Iterator
             catch.cells = tracker.of(first)
             catch.kept.append(kept)
             passed = kept.clone()
-            tracker.adopt(passed, catch.cells)
-            return (passed, *output[1:]) if isinstance(output, tuple) else passed
+            if not isinstance(output, tuple):
+                return passed
+            rest = (passed, *output[1:])
+            return type(output)(*rest) if hasattr(output, "_fields") else rest  # named tuples keep their names
 
         return hook
 
@@ -124,5 +158,10 @@ def checked(name: str, catch: Catch, x: Tensor) -> tuple[Tensor, Cells]:
         raise InputError(
             f"layer {name!r} gives {tuple(kept.shape)}, which is no map over the image; "
             f"name a layer that gives (batch, channel{', rows, columns' if x.ndim == 4 else ', i, j, k'})"
+        )
+    if catch.cells is None and _channels_last(kept.shape, x):
+        raise InputError(
+            f"layer {name!r} gives {tuple(kept.shape)} with its channels last, which cannot be read as a map; "
+            "name a layer that gives (batch, channel, *space)"
         )
     return kept, catch.cells or even_cells(tuple(x.shape[2:]), tuple(kept.shape[2:]))

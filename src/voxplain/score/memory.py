@@ -21,6 +21,9 @@ SHARE_OF_AVAILABLE = 0.5
 MOST_SAMPLES = {"cpu": 16, "cuda": 256}
 """Beyond this a larger chunk no longer runs faster, it only uses more memory."""
 
+GROUP = Path("/sys/fs/cgroup")
+"""Where Linux tells the limits of the control group (container, batch job) that the process lives in."""
+
 OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "not enough memory", "failed to allocate")
 """What the allocators of torch and the operating system say when memory is short."""
 
@@ -75,8 +78,8 @@ def parse_bytes(text: str) -> int:
         amount = float(number) * UNITS.get(unit, 1)
     except ValueError as error:
         raise OptionError(f"memory must read like 4GB or 512MiB, got {text!r}") from error
-    if not amount > 0:
-        raise OptionError(f"memory must be more than nothing, got {text!r}")
+    if not 1 <= amount <= sys.maxsize:
+        raise OptionError(f"memory must be at least one byte and finite, got {text!r}")
     return int(amount)
 
 
@@ -105,14 +108,14 @@ def _free_memory() -> int:
 
 
 def _group_room() -> list[int]:
-    """Room left under a control group's limit, where one is set."""
-    folder = Path("/sys/fs/cgroup")
+    """Room left under a control group's limit, where one is set; cached files count as room: they give way."""
     try:
-        limit = (folder / "memory.max").read_text().strip()
-        used = int((folder / "memory.current").read_text())
-    except (OSError, ValueError):
+        limit = int((GROUP / "memory.max").read_text())
+        used = int((GROUP / "memory.current").read_text())
+        told = dict(line.split() for line in (GROUP / "memory.stat").read_text().splitlines())
+    except (OSError, ValueError):  # no such group, or its limit reads 'max'
         return []
-    return [] if limit == "max" else [int(limit) - used]
+    return [limit - used + int(told.get("inactive_file", 0))]
 
 
 def _address_room() -> list[int]:
@@ -137,7 +140,7 @@ def plan_chunk(module: nn.Module, x: Tensor, *, backward: bool, budget: int | No
     key = (id(module), tuple(x.shape[1:]), x.dtype, backward)
     if key in ledger.plans:
         return ledger.plans[key]
-    allowed = budget or int(SHARE_OF_AVAILABLE * available_bytes(x.device))
+    allowed = int(SHARE_OF_AVAILABLE * available_bytes(x.device)) if budget is None else budget
     peak = peak_bytes(module, x[:1], backward)
     if peak is None:
         ledger.fallbacks.append("memory could not be planned for this network, so samples went one by one")

@@ -10,11 +10,14 @@ from typing import Self
 import torch
 from torch import Tensor, nn
 
-from voxplain.errors import InputError, VoxplainError, unknown
+from voxplain.errors import InputError, MemoryShort, VoxplainError, unknown
 from voxplain.score.memory import short_of_memory
 from voxplain.score.output import pick
 from voxplain.score.prepared import prepare, weights_hash
 from voxplain.types import HEADS, Access, Head
+
+COMPLAINTS = (RuntimeError, ValueError, TypeError, LookupError, AttributeError, ArithmeticError, AssertionError)
+"""What a network's own code raises on an input that it cannot take."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,7 +79,7 @@ class Model:
             rank=rank or guess_rank,
             label=label or type(module).__name__,
             notices=(*notices, *prepared.notices),
-            layers={name: part for name, part in prepared.module.named_modules() if name},
+            layers=_layers(prepared.module),
         )
 
     def __call__(self, x: Tensor) -> Tensor:
@@ -96,7 +99,7 @@ class Model:
             return self.module(x)
         except VoxplainError:
             raise
-        except (RuntimeError, ValueError, TypeError, IndexError, AssertionError) as error:
+        except COMPLAINTS as error:
             if short_of_memory(error):
                 raise
             raise self._complaint(x, error) from error
@@ -124,7 +127,8 @@ class Model:
     @cached_property
     def device(self) -> torch.device:
         """Where the weights lie."""
-        return next((tensor.device for tensor in self.module.parameters()), torch.device("cpu"))
+        tensors = (*self.module.parameters(), *self.module.buffers())
+        return next((tensor.device for tensor in tensors), torch.device("cpu"))
 
     @cached_property
     def weights_hash(self) -> str:
@@ -132,11 +136,16 @@ class Model:
         return weights_hash(self.module)
 
     def on(self, device: torch.device | str) -> Model:
-        """The model on another device (this one stays where it is)."""
-        if torch.device(device) == self.device or not list(self.module.parameters()):
-            return self
-        moved = prepare(self.module).module.to(device)
-        return replace(self, module=moved, layers={name: part for name, part in moved.named_modules() if name})
+        """The model on another device (this one stays where it is); `InputError` where there is no such device."""
+        try:
+            if torch.device(device) == self.device or not list(self.module.parameters()):
+                return self
+            moved = prepare(self.module).module.to(device)
+        except (RuntimeError, AssertionError) as error:
+            if short_of_memory(error):
+                raise MemoryShort(f"the model's weights do not fit on device {str(device)!r}") from error
+            raise InputError(f"device {str(device)!r} cannot be used: {str(error).splitlines()[0][:200]}") from error
+        return replace(self, module=moved, layers=_layers(moved))
 
     def layer(self, name: str) -> nn.Module:
         """The layer of that name; raises with the nearest names."""
@@ -153,6 +162,12 @@ class Model:
                 f"{asker} needs {access.words}, but this model offers {self.access.words}"
                 f"{': ' + self.reason if self.reason else ''}"
             )
+
+
+def _layers(module: nn.Module) -> dict[str, nn.Module]:
+    """Every named part that can be tapped: TorchScript inside a network takes no hooks."""
+    parts = module.named_modules()
+    return {name: part for name, part in parts if name and not isinstance(part, torch.jit.ScriptModule)}
 
 
 def _first_convolution(module: nn.Module) -> tuple[int | None, int | None]:

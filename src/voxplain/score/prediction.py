@@ -39,6 +39,8 @@ class Prediction:
             return Regression(0)
         if self.kind == "classification":
             return ClassScore()
+        if len(self.scores) == 1 and not self.overlapping:  # one number a voxel and no classes
+            return Region(0, over="whole")
         candidates = range(len(self.scores)) if self.overlapping else range(1, len(self.scores))
         return Region(max(candidates, key=self.scores.__getitem__))
 

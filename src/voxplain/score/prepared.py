@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from voxplain.errors import InputError, KindError
+from voxplain.score.output import tensors
 from voxplain.types import Access
 
 HALF = (torch.float16, torch.bfloat16)
@@ -31,8 +32,15 @@ def prepare(module: nn.Module) -> Prepared:
     inner, notices = _unwrapped(module)
     scripted = isinstance(inner, torch.jit.ScriptModule)
     twin = _copied(inner)
+    for part in list(twin.modules()):
+        for name, child in part.named_children():
+            plain, found = _unwrapped(child)
+            if plain is not child:
+                setattr(part, name, plain)
+                notices += [notice for notice in found if notice not in notices]
     _evaluation_mode(twin)
-    twin.requires_grad_(False)
+    for weight in twin.parameters():  # TorchScript has no requires_grad_ for the whole
+        weight.requires_grad_(False)
     if any(tensor.dtype in HALF for tensor in [*twin.parameters(), *twin.buffers()]):
         twin = twin.float()
         notices.append("the model's half-precision weights were widened to float32")
@@ -54,8 +62,11 @@ def _unwrapped(module: nn.Module) -> tuple[nn.Module, list[str]]:
 
 
 def _copied(module: nn.Module) -> nn.Module:
+    """A deep copy; what a forward left on the module (a feature map, a normed weight) is copied without its history."""
+    kept = [tensor for part in module.modules() for _, tensor in tensors(vars(part)) if not tensor.is_leaf]
     try:
-        return copy.deepcopy(module)
+        with torch.no_grad():  # TorchScript copies its weights by operations that would be recorded
+            return copy.deepcopy(module, {id(tensor): tensor.detach().clone() for tensor in kept})
     except (RuntimeError, TypeError) as error:
         raise InputError(
             "the model must be copyable to be explained without being changed, "

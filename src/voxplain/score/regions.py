@@ -38,6 +38,15 @@ def select(options: RegionOptions, predicted: Tensor, mask: Tensor | None) -> Te
     return predicted
 
 
+def rows_of(mask: Tensor | None, rows: Tensor) -> Tensor | None:
+    """The given mask (batch or 1, *space) of some samples of the batch."""
+    if mask is None or len(mask) == 1:
+        return mask
+    if int(rows.max()) >= len(mask):
+        raise InputError(f"region mask must hold 1 sample or as many as the batch, got {len(mask)}")
+    return mask[rows.to(mask.device)]
+
+
 def hint(over: str, index: int) -> str:
     """What to do about an empty region."""
     if over == "predicted":
@@ -50,7 +59,7 @@ def hint(over: str, index: int) -> str:
 def _given(mask: Tensor | None, predicted: Tensor) -> Tensor:
     if mask is None:
         raise InputError("region: over='mask' needs a mask; pass one with --mask (mask= in Python)")
-    if mask.shape[-(predicted.ndim - 1) :] != predicted.shape[1:]:
+    if mask.shape[1:] != predicted.shape[1:]:
         raise InputError(f"region mask is {tuple(mask.shape[1:])} but the model output is {tuple(predicted.shape[1:])}")
     return (mask != 0).to(predicted.device).expand_as(predicted)
 
@@ -70,7 +79,7 @@ def _box(predicted: Tensor, first: tuple[int, ...], past: tuple[int, ...], what:
     fits = len(first) == len(shape) and all(0 <= a < b <= n for a, b, n in zip(first, past, shape, strict=False))
     if not fits:
         raise InputError(
-            f"region: {what} must lie inside the model output {shape}, got {(*first, *past)[: len(shape) * 2]}"
+            f"region: {what} must lie inside the model output {shape}, got {first if what == 'voxel' else first + past}"
         )
     region = torch.zeros_like(predicted)
     region[(slice(None), *(slice(a, b) for a, b in zip(first, past, strict=True)))] = True

@@ -14,11 +14,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from voxplain.errors import InputError, MemoryShort
+from voxplain.errors import InputError, MemoryShort, OptionError
 from voxplain.score.cells import CellTracker
 from voxplain.score.layers import Tap, caught, checked
 from voxplain.score.memory import Ledger, plan_chunk, short_of_memory
 from voxplain.score.model import Model
+from voxplain.score.regions import rows_of
 from voxplain.score.target import Choice, Target
 from voxplain.score.target import target as as_target
 from voxplain.types import Access
@@ -79,6 +80,9 @@ class Score:
         """
         self.model = model if isinstance(model, Model) else Model.of(model)
         self.target = as_target(target)
+        for name, value in (("budget", budget), ("chunk", chunk)):
+            if value is not None and value < 1:
+                raise OptionError(f"score: {name} must be at least 1, got {value}")
         self.spacing_mm, self.mask, self.budget, self.chunk = spacing_mm, mask, budget, chunk
         self.access, self.choice = min(access, self.model.access), choice
         self.ledger = Ledger() if ledger is None else ledger
@@ -184,7 +188,7 @@ class Score:
             values = self._values(output, choice)
             gradients = self._gradient(values, [activation for activation, _ in kept])
         taps = [
-            Tap(name, activation.detach(), gradient, cells)
+            Tap(name, activation.detach()[: len(x)], gradient[: len(x)], cells)  # a fixed batch was filled up
             for name, (activation, cells), gradient in zip(layers, kept, gradients, strict=True)
         ]
         return Tapped(values.detach().double(), taps, choice.index)
@@ -223,8 +227,7 @@ class Score:
     def _chosen(self, output: Tensor, rows: Tensor) -> Choice:
         if self.choice is not None:
             return self.choice.take(rows)
-        mask = self.mask if self.mask is None or len(self.mask) == 1 else self.mask[rows]
-        return self.target.choose(output.detach(), self.model.head, mask)
+        return self.target.choose(output.detach(), self.model.head, rows_of(self.mask, rows))
 
     def _require(self, access: Access, asker: str) -> None:
         self.model.require(access, asker)
@@ -233,6 +236,8 @@ class Score:
 
     def _chunks(self, count: int, like: Tensor, work: Callable[[Tensor], T], *, backward: bool) -> Iterator[T]:
         """The loop: `work` on index chunks of the planned size, halved and tried again where memory runs out."""
+        if count < 1 or len(like) < 1:
+            raise InputError(f"input must hold at least one sample, got {tuple(like.shape)}")
         size, start = self._planned(like, backward), 0
         while start < count:
             try:

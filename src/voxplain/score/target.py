@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import KW_ONLY, dataclass, replace
 from typing import ClassVar, Literal
 
 import torch
@@ -32,6 +32,8 @@ class Choice:
 
     def take(self, rows: Tensor) -> Choice:
         """The choices of the given samples, in that order, repeats allowed."""
+        if int(rows.max()) >= len(self.index):
+            raise InputError(f"the score was frozen by a batch of {len(self.index)} samples, got a larger one")
         return Choice(*(None if part is None else part[rows.to(part.device)] for part in self._parts()))  # type: ignore[arg-type]
 
     def _parts(self) -> tuple[Tensor | None, ...]:
@@ -45,8 +47,10 @@ def scores(output: Tensor, head: Head) -> Tensor:
 
 def probabilities(output: Tensor, head: Head) -> Tensor:
     """Class probabilities along axis 1: softmax, or a sigmoid each for one-logit and multi-label heads."""
-    values = scores(output, head)
-    return values.softmax(dim=1) if resolved(output, head) == "softmax" else values.sigmoid()
+    values, kind = scores(output, head), resolved(output, head)
+    if kind == "regression":
+        raise InputError("the output of a regression model has no probabilities; use regression() as target")
+    return values.softmax(dim=1) if kind == "softmax" else values.sigmoid()
 
 
 def resolved(output: Tensor, head: Head) -> Head:
@@ -152,6 +156,7 @@ class Margin(_OfClass):
 
     name = "margin"
     unit = "logits"
+    _: KW_ONLY
     against: int | None = None
     """Rival class number; left out: the highest other class on the clean image."""
 
@@ -187,6 +192,7 @@ class Regression(Target):
     unit = "output units"
     index: int = 0
     """Which output number."""
+    _: KW_ONLY
     reference: float = 0.0
     """Value to compare with, such as the mean age of the training set."""
 
@@ -211,6 +217,7 @@ class Region(Target):
     unit = "logits"
     index: int = 1
     """Class number."""
+    _: KW_ONLY
     over: Literal["predicted", "whole", "mask", "component", "box", "voxel"] = "predicted"
     """Where: voxels predicted as the class, all, a given mask, one connected component, a box, one voxel."""
     reduce: Literal["mean", "sum"] = "mean"
@@ -226,10 +233,11 @@ class Region(Target):
 
     def _check(self) -> None:
         self._require(self.component >= 1, "component", "at least 1")
-        self._require(self.over != "box" or len(self.box) in (4, 6), "box", "4 or 6 whole numbers")
-        self._require(
-            self.over != "voxel" or len(self.voxel) in (2, 3), "voxel", "2 or 3 whole numbers for over='voxel'"
-        )
+        for option, counts, unused in (("box", (4, 6), ()), ("voxel", (2, 3), ()), ("component", (), 1)):
+            value, words = getattr(self, option), " or ".join(map(str, counts))
+            needed = self.over == option and bool(counts)
+            self._require(not needed or len(value) in counts, option, f"{words} whole numbers for over={option!r}")
+            self._require(self.over == option or value == unused, option, f"left out unless over={option!r}")
 
     def choose(self, output: Tensor, head: Head, mask: Tensor | None) -> Choice:
         if output.ndim < 4:
@@ -249,7 +257,7 @@ class Region(Target):
     def read(self, output: Tensor, choice: Choice, head: Head) -> Tensor:
         values = scores(output, head) if self.of == "logit" else probabilities(output, head)
         place = _told(choice.region).to(values.device)
-        total = (values[:, self.index] * place).flatten(1).sum(dim=1)
+        total = values[:, self.index].where(place, 0).flatten(1).sum(dim=1)
         return total if self.reduce == "sum" else total / place.flatten(1).sum(dim=1)
 
     def words(self, index: int, class_names: Sequence[str]) -> str:

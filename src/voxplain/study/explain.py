@@ -15,9 +15,8 @@ from voxplain.data.image import Image, check_voxels
 from voxplain.data.load import load_image, load_mask
 from voxplain.data.prepare import Prepare, Prepared, prepare_mask
 from voxplain.data.slices import axial_slice
-from voxplain.data.way_back import Returned, bring_back
+from voxplain.data.way_back import Returned, bring_back, cell_grid
 from voxplain.methods import Map, Method, method
-from voxplain.score.cells import Cells
 from voxplain.score.memory import Ledger, parse_bytes
 from voxplain.score.model import Model
 from voxplain.score.prediction import Prediction, prediction
@@ -90,7 +89,7 @@ class Explainer:
         self, ready: Ready, asked: Target, method: Method, found: Map, twin: Map | None, ledger: Ledger, seconds: float
     ) -> Attribution:
         found, unit = _per_raw_intensity(found, ready)
-        cells = None if found.cells is None else cell_grid(found.cells, found.values.shape[2:], ready.prepared.grid)
+        cells = _cells(found, ready)
         back = _returned(found.values, found.quantity, ready, cells)
         request = {"method": text(method, full=True), "target": text(asked, full=True), "prepare": text(self.prepare)}
         whole = len(back.values) != len(ready.image.channels)
@@ -172,16 +171,11 @@ as_method = method
 as_target = target
 
 
-def cell_grid(cells: Cells, shape: Sequence[int], grid: Grid) -> Grid:
-    """The grid on which a layer's cells lie, given the grid of the network's input."""
-    rank = len(shape)
-    affine = grid.affine.copy()
-    start, step = [0.0, 0.0, 0.0], [1.0, 1.0, 1.0]
-    start[:rank], step[:rank] = cells.start, cells.step
-    affine[:3, 3] = grid.world(start)
-    affine[:3, :3] = grid.affine[:3, :3] * step
-    i, j, k = (*shape, 1)[:3]
-    return Grid((int(i), int(j), int(k)), affine, grid.unit)
+def _cells(found: Map, ready: Ready) -> Grid | None:
+    """The grid of a coarse map's cells in the world."""
+    if found.cells is None:
+        return None
+    return cell_grid(ready.prepared.grid, found.cells.start, found.cells.step, found.values.shape[2:])
 
 
 def _returned(values: Tensor, quantity: Quantity, ready: Ready, cells: Grid | None) -> Returned:

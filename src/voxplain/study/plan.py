@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -52,32 +51,6 @@ class Plan:
             "methods": [table_of(one) for one in self.methods],
             "versions": versions(),
         }
-
-
-def toml(table: Mapping[str, Any]) -> str:
-    """A table of plain values, tables and lists of tables as TOML text."""
-    plain = {key: value for key, value in table.items() if not isinstance(value, Mapping) and not _tables(value)}
-    blocks = ["\n".join(f"{key} = {_value(value)}" for key, value in plain.items())]
-    for key, value in table.items():
-        if isinstance(value, Mapping):
-            blocks.append(f"[{key}]\n{_rows(value)}")
-        elif _tables(value):
-            blocks += [f"[[{key}]]\n{_rows(item)}" for item in value]
-    return "\n\n".join(block for block in blocks if block) + "\n"
-
-
-def _tables(value: Any) -> bool:
-    return isinstance(value, list) and bool(value) and all(isinstance(item, Mapping) for item in value)
-
-
-def _rows(table: Mapping[str, Any]) -> str:
-    return "\n".join(f"{key} = {_value(value)}" for key, value in table.items())
-
-
-def _value(value: Any) -> str:
-    if isinstance(value, list | tuple):
-        return "[" + ", ".join(map(_value, value)) + "]"
-    return json.dumps(value)  # JSON's words for text, numbers and truth are TOML's too
 
 
 def file_name(text: str) -> str:

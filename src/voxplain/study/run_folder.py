@@ -16,7 +16,8 @@ from voxplain.data.image import Image
 from voxplain.data.nifti import write_nifti
 from voxplain.data.writing import written_beside
 from voxplain.errors import FileError, InputError
-from voxplain.study.plan import file_name, toml
+from voxplain.study.plan import file_name
+from voxplain.toml import toml
 
 COLUMNS = (
     "case", "model", "target", "method", "layer", "map", "status", "error", "certificate",
