@@ -1,6 +1,4 @@
-"""Preparation: one grid out of many steps, intensities and their gain, the TOML file, and what is refused."""
-
-from dataclasses import fields
+"""Preparation: one grid out of many steps, intensities and their gain, and masks."""
 
 import numpy as np
 import pytest
@@ -8,18 +6,12 @@ import pytest
 from tests.space.grids import apart, centre_of_mass, linear_field, marked, turned
 from voxplain.data.image import Image
 from voxplain.data.prepare import Prepare, prepare_mask
-from voxplain.errors import FileError, InputError, OptionError
+from voxplain.errors import InputError
 from voxplain.space.grid import Grid
 from voxplain.space.layout import oriented
-from voxplain.spec import build
 
 PIXELS = Grid((5, 4, 1), np.diag([-1.0, -1.0, 1.0, 1.0]), "px")
 VOLUME = turned((9, 8, 7), (1.0, 1.5, 2.0), (12, -7, 25), (10, 20, 30))
-FULL = Prepare(
-    orientation="LPS", spacing_mm=(1, 1.5, 2.0), size=(8, 8, 8), crop_pad=(6, 6, 6), pad_multiple=4, pad_value=-1.5,
-    channels=("T1", 'odd "name"\\'), window=(-100, 300.5), zscore=True, nonzero=True, scale=1e-5,
-    mean=(0.1, 0.2), std=(1.0, 2.0),
-)  # fmt: skip
 
 
 def noise(grid, count=1, **named):
@@ -61,6 +53,14 @@ def test_every_geometric_step_shows_in_the_grid():
     assert grid.shape == (8, 8, 12)
     assert grid.orientation == "LPS"
     assert grid.spacing == pytest.approx((5 * 2 / 10, 6 * 2 / 9, 7 * 2 / 8))
+
+
+def test_spacing_is_given_axis_by_axis():
+    assert Prepare(spacing_mm=(2, 1, 3))(noise(VOLUME), 3).grid.spacing == pytest.approx((2, 1, 3))
+    flat = Grid((6, 8, 1), np.diag([-1.0, -1.0, 4.0, 1.0]))
+    prepared = Prepare(spacing_mm=(2, 0.5))(noise(flat), 2)
+    assert prepared.values.shape == (1, 4, 12)
+    assert prepared.grid.spacing == pytest.approx((2, 0.5, 4))
 
 
 def test_composed_steps_read_the_voxels_where_they_lie():
@@ -124,9 +124,10 @@ def test_nonzero_leaves_the_background_alone():
     assert row == pytest.approx(np.array([[0, 0, -1, 1]]))
 
 
-def test_statistics_do_not_see_the_padding():
-    padded = Prepare(zscore=True, crop_pad=(3, 4))(ramp([4, 6]), 2).values
-    assert padded[0] == pytest.approx(np.array([[0, 0, 0, 0], [0, -1, 1, 0], [0, 0, 0, 0]]))
+@pytest.mark.parametrize("nonzero", [False, True])
+def test_statistics_do_not_see_the_padding(nonzero):
+    row = row_of(Prepare(zscore=True, nonzero=nonzero, crop_pad=(1, 6)), [2, 2, 8])
+    assert row == pytest.approx(np.array([[0, -(0.5**0.5), -(0.5**0.5), 2**0.5, 0, 0]]))
 
 
 def test_padding_holds_its_value_before_mean_and_std():
@@ -137,6 +138,12 @@ def test_padding_holds_its_value_before_mean_and_std():
 def test_padding_does_not_bleed_into_the_image():
     values = Prepare(size=(1, 3), crop_pad=(1, 5))(ramp([100] * 7), 2).values
     assert values[0, 0].tolist() == [0, 100, 100, 100, 0]
+
+
+def test_a_voxel_that_reaches_beyond_the_image_keeps_the_level_of_its_edge():
+    grid = Grid((10, 10, 10))
+    values = Prepare(spacing_mm=(4, 4, 4))(Image.of(np.full((1, 10, 10, 10), -1000.0), grid), 3).values
+    assert values == pytest.approx(np.full((1, 3, 3, 3), -1000.0))
 
 
 def test_grey_becomes_red_green_and_blue_with_their_own_mean_and_std():
@@ -213,105 +220,3 @@ def test_a_mask_of_a_picture_has_rows_and_columns():
 def test_a_mask_of_two_channels_is_refused():
     with pytest.raises(InputError, match="must have one channel, got 2"):
         prepare_mask(noise(PIXELS, 2), Prepare()(noise(PIXELS), 2))
-
-
-# --- what is refused --------------------------------------------------------------------------------------------------
-
-
-def test_a_volume_for_a_2d_model_names_the_way_out():
-    with pytest.raises(InputError, match="the model reads 2D images but 'scan' is 3D; pass --slice"):
-        Prepare()(noise(VOLUME), 2)
-
-
-def test_a_picture_for_a_3d_model_says_what_the_model_wants():
-    with pytest.raises(InputError, match="the model reads 3D volumes but 'scan' is a single 2D image"):
-        Prepare()(noise(PIXELS), 3)
-
-
-def test_millimetres_of_a_picture_without_any_are_refused():
-    with pytest.raises(InputError, match=r"spacing_mm needs a grid in mm, but 'scan' has none; pass size=\.\.\."):
-        Prepare(spacing_mm=(1, 1))(noise(PIXELS), 2)
-
-
-def test_a_size_of_the_wrong_rank_is_refused():
-    with pytest.raises(OptionError, match=r"size must have 2 values \(rows, columns\) for a 2D model, got \(4, 4, 4\)"):
-        Prepare(size=(4, 4, 4))(noise(PIXELS), 2)
-
-
-def test_three_channels_are_not_grey():
-    with pytest.raises(InputError, match="grey_to_rgb must start from one channel, got 3"):
-        Prepare(grey_to_rgb=True)(noise(PIXELS, 3), 2)
-
-
-def test_a_mean_for_other_channels_is_refused():
-    with pytest.raises(OptionError, match="mean must have 1 or 2 values, one a channel, got"):
-        Prepare(mean=(1, 2, 3))(noise(PIXELS, 2), 2)
-
-
-WRONG = {
-    "orientation must be three letters such as 'RAS', got 'RAX'": {"orientation": "RAX"},
-    "spacing_mm must be 2 or 3 numbers above 0": {"spacing_mm": [1, 0, 1]},
-    "size must be 2 or 3 numbers above 0": {"size": [8]},
-    "size must be a list, each a whole number or nothing, got": {"size": 8},
-    "pad_multiple must be at least 1, got 0": {"pad_multiple": 0},
-    "window must be low, then high": {"window": [5, 5]},
-    "percentile must be low, then high between 0 and 100": {"percentile": [1, 101]},
-    "window must be left out with percentile": {"window": [0, 1], "percentile": [1, 99]},
-    "scale must be other than 0": {"scale": 0},
-    "std must be one or more numbers above 0": {"std": [1, 0, 1]},
-    "channels must be one or more different names": {"channels": ["T1", "T1"]},
-    "nonzero must go with zscore or percentile": {"nonzero": True},
-    "unknown option 'spacing'; did you mean 'spacing_mm'": {"spacing": [1, 1, 1]},
-}
-
-
-def quoted(table):
-    """Keys and values with texts in quotes, as TOML wants them."""
-    return [(key, repr(value) if isinstance(value, str) else value) for key, value in table.items()]
-
-
-@pytest.mark.parametrize("sentence", WRONG)
-def test_the_same_wrong_option_gets_the_same_sentence_at_every_door(sentence, tmp_path):
-    table = WRONG[sentence]
-    toml = tmp_path / "prepare.toml"
-    toml.write_text("".join(f"{key} = {str(value).replace('True', 'true')}\n" for key, value in quoted(table)))
-    spec = f"prepare({', '.join(f'{key}={value!r}' for key, value in table.items())})"
-    doors = [lambda: Prepare(**table), lambda: Prepare.read(toml), lambda: build(spec, {"prepare": Prepare}, "prepare")]
-    told = []
-    for door in doors:
-        with pytest.raises(OptionError) as caught:
-            door()
-        told.append(str(caught.value))
-    assert sentence in told[0]
-    assert len(set(told)) == 1
-
-
-# --- the file ---------------------------------------------------------------------------------------------------------
-
-
-def test_what_was_written_is_read_back(tmp_path):
-    assert Prepare.read(FULL.write(tmp_path / "deep" / "prepare.toml")) == FULL
-    assert Prepare.read(Prepare().write(tmp_path / "prepare.toml")) == Prepare()
-
-
-def test_the_example_sets_every_option_that_can_go_together():
-    left = {spec.name for spec in fields(Prepare) if getattr(FULL, spec.name) == getattr(Prepare(), spec.name)}
-    assert left == {"percentile", "grey_to_rgb"}
-
-
-def test_a_missing_file_is_named(tmp_path):
-    with pytest.raises(FileError, match=r"cannot read 'prepare\.toml': No such file"):
-        Prepare.read(tmp_path / "prepare.toml")
-
-
-@pytest.mark.parametrize("content", [b"size = [", b"\xff\xfe\x00", b"\x00"])
-def test_a_file_that_is_no_toml_is_refused(tmp_path, content):
-    path = tmp_path / "prepare.toml"
-    path.write_bytes(content)
-    with pytest.raises(FileError, match=r"'prepare\.toml' must be a TOML file"):
-        Prepare.read(path)
-
-
-def test_a_table_of_something_else_is_refused():
-    with pytest.raises(OptionError, match="unknown preparation 'occlusion'"):
-        Prepare.of({"name": "occlusion"})

@@ -245,6 +245,14 @@ def test_nothing_is_claimed_far_from_every_cell():
 
 
 @pytest.mark.parametrize("quantity", [ADDS, PLAIN])
+def test_what_no_cell_claims_is_not_told_as_lost(quantity):
+    tensor = turned((40, 1, 1), middle=(19.5, 0, 0))
+    cells = cell_grid(tensor, (15, 0, 0), (4, 1, 1), (3, 1, 1))
+    returned = bring_back(np.ones((1, 3, 1, 1)), tensor, tensor.window((0, 0, 0), (30, 1, 1)), quantity, cells=cells)
+    assert returned.share_lost == pytest.approx(0, abs=1e-6)
+
+
+@pytest.mark.parametrize("quantity", [ADDS, PLAIN])
 def test_cells_over_padding_are_told_as_lost(quantity):
     grid = turned((8, 8, 8))
     tensor = grid.window((-8, 0, 0), (16, 8, 8))

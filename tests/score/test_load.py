@@ -1,3 +1,4 @@
+import os
 import subprocess
 import sys
 
@@ -185,6 +186,14 @@ def test_wrong_callables_and_options_give_one_sentence(source, words):
 def test_a_callable_is_never_reached_through_attributes(source):
     with pytest.raises((OptionError, FileError)):
         load_model(source)
+
+
+def test_what_a_listed_package_only_imported_is_not_its_own(tmp_path, monkeypatch):
+    models = pytest.importorskip("torchvision.models")
+    monkeypatch.setattr(models, "mkdir", os.mkdir, raising=False)
+    with pytest.raises(OptionError, match=r"unknown network of torchvision\.models 'mkdir'"):
+        load_model(f"torchvision.models:mkdir({str(tmp_path / 'ran')!r})")
+    assert not (tmp_path / "ran").exists()
 
 
 @pytest.mark.parametrize("source", ["os:mkdir({!r})", "posix:mkdir({!r})", "torchvision.models.resnet:nn({!r})"])

@@ -2,11 +2,11 @@
 
 import argparse
 import json
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from voxplain.cli import asking, preparing
+from voxplain.cli.progress import shown
 from voxplain.errors import InputError, OptionError, VoxplainError
 
 if TYPE_CHECKING:
@@ -42,7 +42,8 @@ def run(chosen: argparse.Namespace) -> int:
     check_plan(plan)
     cases = _cases(chosen)
     try:
-        outcome = run_plan(plan, cases, chosen.out, single=chosen.cases is None, say=_say)
+        with shown() as (say, tick):
+            outcome = run_plan(plan, cases, chosen.out, single=chosen.cases is None, say=say, tick=tick)
     except VoxplainError as error:
         raise _as_typed(error, chosen, cases) from error
     written = page.write(chosen.out)
@@ -139,10 +140,6 @@ def _as_typed(error: VoxplainError, chosen: argparse.Namespace, cases: "list[Cas
     if chosen.image is None or chosen.id is not None:
         return error
     return type(error)(str(error).replace(repr(cases[0].identifier), repr(Path(chosen.image[0]).name)))
-
-
-def _say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
 
 
 def _tell(chosen: argparse.Namespace, outcome: "Outcome", page: Path) -> None:

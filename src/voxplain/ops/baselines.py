@@ -5,6 +5,8 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
+from voxplain.errors import unknown
+
 Fill = float | str
 """A number, or one of `FILLS`."""
 
@@ -25,7 +27,9 @@ def baseline(x: Float[Tensor, "batch channel *space"], fill: float | str) -> Flo
         return x.mean(dim=axes, keepdim=True).expand_as(x)
     if fill == "minimum":
         return x.amin(dim=axes, keepdim=True).expand_as(x)
-    return blurred(x)
+    if fill == "blur":
+        return blurred(x)
+    raise unknown("fill", fill, FILLS)
 
 
 def blurred(x: Float[Tensor, "batch channel *space"]) -> Float[Tensor, "batch channel *space"]:

@@ -32,8 +32,10 @@ class MapCard:
     notes: tuple[str, ...] = ()
     checks: tuple[Check, ...] = ()
     provenance: Facts = field(default_factory=list)
+    evidence: str = "positive"
+    """Which values the share counts: positive ones, or all by their absolute size."""
     share: float | None = None
-    """Share of the map inside the mask, 0 to 1."""
+    """Share of the map's evidence inside the mask, 0 to 1."""
     chance: float | None = None
     """Share of the image inside the mask, 0 to 1."""
 
@@ -117,7 +119,8 @@ def _map_card(run: Run, case: CaseEntry, entry: MapEntry, anchor: str, pictures:
         drawn = figures.png(picture)
     # Files of a run folder may have been edited by hand; one broken map must not take the page with it.
     except (VoxplainError, OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        return MapCard(anchor, method, target, entry.text("model"), f"the map cannot be shown: {error}")
+        why = f"its JSON file has no entry {error}" if isinstance(error, KeyError) else str(error)
+        return MapCard(anchor, method, target, entry.text("model"), f"the map cannot be shown: {why}")
     with written_beside(run.folder / "figures" / figure_name(run.folder, entry.path)) as beside:
         beside.write_bytes(drawn)
     embedded = embed(drawn, picture.body, pictures)
@@ -138,6 +141,7 @@ def _shown(
         notes=attribution.notes,
         checks=attribution.certificate.checks,
         provenance=provenance(attribution),
+        evidence=attribution.evidence,
         share=_share(entry.row.get("share_in_mask")),
         chance=_share(entry.row.get("mask_share")),
     )

@@ -15,6 +15,13 @@ Facts = list[tuple[str, str]]
 MOST_CLASSES = 8
 """How many classes get a bar; a thousand bars would bury the answer."""
 
+COSTS = {
+    "calls": ("model call", "model calls"),
+    "forwards": ("forward pass", "forward passes"),
+    "backwards": ("backward pass", "backward passes"),
+}
+"""What a record may count, in words for one and for many."""
+
 LONGEST = 300
 """Longer values are cut on the page; the JSON beside the map has them in full."""
 
@@ -67,14 +74,15 @@ def prediction_bars(prediction: Table) -> tuple[list[Bar], int]:
 
 
 def map_facts(entry: MapEntry, attribution: Attribution) -> Facts:
-    """What was explained, in which quantity and unit, and the raw range of the map."""
+    """Quantity, unit, raw range, layer and cost of a map, and the numbers its method gave along."""
     values = attribution.values
     coarse = attribution.coarse
+    summed = attribution.quantity.adds_up and "sum_on_image" not in attribution.numbers
     pairs = [
         ("Quantity", attribution.quantity.value),
         ("Unit", attribution.unit),
         ("Raw range", f"{number(float(values.min()))} to {number(float(values.max()))}"),
-        ("Sum", number(float(values.sum(dtype="float64"))) if attribution.quantity.adds_up else ""),
+        ("Sum", number(float(values.sum(dtype="float64"))) if summed else ""),
         ("Layer", attribution.layer),
         ("Made on", cells(coarse.grid) if coarse is not None else ""),
         ("Channels", ", ".join(attribution.channels) if attribution.channels != ("all",) else ""),
@@ -88,8 +96,9 @@ def map_facts(entry: MapEntry, attribution: Attribution) -> Facts:
 def _cost(record: Mapping[str, Any]) -> str:
     seconds = record.get("seconds")
     parts = [f"{number(float(seconds))} s"] if isinstance(seconds, int | float) else []
-    counts = (("calls", "model calls"), ("forwards", "forward passes"), ("backwards", "backward passes"))
-    parts += [f"{record[key]} {words}" for key, words in counts if isinstance(record.get(key), int)]
+    for key, (one, many) in COSTS.items():
+        count = record.get(key)
+        parts += [f"{count} {one if count == 1 else many}"] if isinstance(count, int) else []
     return ", ".join(parts)
 
 

@@ -52,8 +52,8 @@ class Panel:
     """(columns, rows): the mask whose rim is drawn."""
     words: str = ""
     """A sentence across the picture instead of an overlay: 'constant map'."""
-    physical: bool = True
-    """Whether the step is in mm, so that a scale bar means something."""
+    ruler: str = "mm"
+    """What a scale bar counts; '' where lengths are unknown."""
 
     @property
     def size(self) -> tuple[float, float]:
@@ -79,8 +79,8 @@ def draw_panel(axes: Axes, panel: Panel, *, first: bool = False) -> None:
     _outline(axes, panel)
     _cross(axes, panel, extent)
     _letters(axes, panel)
-    if first and panel.physical:
-        _scale_bar(axes, width)
+    if first and panel.ruler:
+        _scale_bar(axes, width, panel.ruler)
     if panel.words:
         _across(axes, panel.words)
 
@@ -127,14 +127,14 @@ def _letters(axes: Axes, panel: Panel) -> None:
                   va=along, parse_math=False, path_effects=HALO)  # fmt: skip
 
 
-def _scale_bar(axes: Axes, width: float) -> None:
+def _scale_bar(axes: Axes, width: float, ruler: str) -> None:
     length = max([step for step in BAR_STEPS if step <= width / 3], default=0)
     if not length:
         return
     start, end = 0.03, 0.03 + length / width
     axes.plot([start, end], [0.03, 0.03], transform=axes.transAxes, color=INK, linewidth=2, path_effects=HALO,
               solid_capstyle="butt")  # fmt: skip
-    axes.text((start + end) / 2, 0.045, f"{length} mm", transform=axes.transAxes, color=INK, fontsize=7, ha="center",
+    axes.text(start, 0.045, f"{length} {ruler}", transform=axes.transAxes, color=INK, fontsize=7, ha="left",
               va="bottom", path_effects=HALO)  # fmt: skip
 
 

@@ -14,10 +14,13 @@ from voxplain.report.panels import Panel
 from voxplain.report.place import cells, place_words, strongest
 from voxplain.space import affine as affines
 from voxplain.space import planes
-from voxplain.space.grid import Grid
+from voxplain.space.grid import Grid, Unit
 
 Voxel = tuple[int, int, int]
 Inside = npt.NDArray[np.bool_]
+
+RULERS: dict[Unit, str] = {"mm": "mm", "detector mm": "mm at the detector", "px": ""}
+"""What the scale bar counts: a radiograph shows the patient larger than life, by a factor nobody recorded."""
 
 OBLIQUE_DEGREES = 3.0
 """From this tilt on the caption says that planes follow the voxels and not the patient."""
@@ -140,7 +143,7 @@ def _panel(cut: _Cut, grid: Grid, grey: Array, inside: Inside | None) -> Panel:
         letters=cut.view.letters,
         cross=cut.cross,
         outline=None if inside is None else np.asarray(cut.take(inside), dtype=np.bool_),
-        physical=grid.physical,
+        ruler=RULERS[grid.unit],
     )
 
 
@@ -160,9 +163,18 @@ def _map_words(attribution: Attribution, colours: Scale, origin: str) -> tuple[s
     sentences.append(
         f"{colours.words[0].upper()}{colours.words[1:]}; weaker values are more transparent, the image below is dimmed."
     )
+    if attribution.quantity.signed:
+        sentences.append(_sides(attribution))
     if attribution.coarse is not None:
         sentences.append(f"The map was made on {cells(attribution.coarse.grid)} and is no finer than that.")
     return tuple(sentences)
+
+
+def _sides(attribution: Attribution) -> str:
+    """What the two colours mean: a derivative's sign is a direction, not evidence for or against."""
+    if attribution.evidence == "absolute":
+        return "A derivative: red to orange where a brighter voxel would raise the score, blue where it would lower it."
+    return "Red to orange speaks for what was explained, blue against it."
 
 
 def _conventions(panels: Sequence[Panel], inside: Inside | None, grid: Grid) -> tuple[str, ...]:

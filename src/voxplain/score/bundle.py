@@ -47,6 +47,8 @@ def load_bundle(source: str, weights: Path | None = None, trust: Collection[str]
         reached = _reached(config, key)
         module = _network(source, {name: _listed(source, part, trust) for name, part in reached.items()}, key)
     notices = _weigh(module, folder, weights, {*trust, str(folder / WEIGHTS)} if trusted else trust)
+    if "preprocessing" in config:
+        notices = (*notices, "the bundle's own preprocessing is not applied; say with --prepare what it does")
     return Loaded(module, label=folder.resolve().name, notices=notices, **_told(folder))
 
 

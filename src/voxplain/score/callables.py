@@ -12,6 +12,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import torch
 from torch import nn
 
 from voxplain.errors import InputError, KindError, OptionError, VoxplainError, missing_extra, shortened, unknown
@@ -31,6 +32,9 @@ PACKAGES: dict[str, str] = {
 
 DOWNLOADING = ("pretrained", "weights", "checkpoint")
 """How options begin that fetch or unpickle weights."""
+
+BIRTH_SEED = 0
+"""A network without a weights file is born with the same random weights every time, so that runs can be repeated."""
 
 NOT_NETWORKS = ("get_", "list_")
 """How callables begin that look up, list or download instead of building."""
@@ -178,8 +182,9 @@ def _file_module(place: str) -> ModuleType:
 
 def _built(name: str, network: Network, arguments: tuple[Any, ...], options: dict[str, Any]) -> nn.Module:
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), torch.random.fork_rng(devices=[]):
             warnings.simplefilter("ignore", FutureWarning)  # some speak of initial weights, which do not stay
+            torch.manual_seed(BIRTH_SEED)
             module = network(*arguments, **options)
     except VoxplainError:
         raise

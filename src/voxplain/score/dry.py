@@ -80,10 +80,10 @@ class LiveBytes(TorchDispatchMode):
 
 def workspace(x: Tensor, weight: Tensor, out: Tensor, transposed: bool, device: str) -> int:
     """Bytes that a convolution from `x` to `out` needs besides both: copies in another layout, or unfolded windows."""
-    one_by_one = prod(weight.shape[2:]) == 1
-    small = prod(x.shape[:4]) <= UNFOLDED_BELOW and prod(x.shape[1:2]) == weight.shape[0 if transposed else 1]
-    if device != "cpu" or one_by_one or not (small or x.dtype != torch.float32):
-        return x.nbytes + out.nbytes
+    grouped = x.shape[1] != weight.shape[0 if transposed else 1]
+    small = prod(x.shape[:4]) <= UNFOLDED_BELOW and min(weight.shape[-2:]) <= 3 and not grouped
+    if device != "cpu" or prod(weight.shape[2:]) == 1 or not (small or x.dtype != torch.float32):
+        return x.nbytes + out.nbytes + weight.nbytes
     channels, places = (out, x) if transposed else (x, out)
     return prod(channels.shape[:2]) * prod(weight.shape[2:]) * prod(places.shape[2:]) * x.element_size()
 
@@ -125,9 +125,9 @@ def visits(
 
 
 def real_visits(run: Callable[[Tensor], object], x: Tensor, layers: dict[str, nn.Module]) -> list[LayerVisit]:
-    """Every call of every named layer, by one real forward of the first sample, for networks that cannot run dry."""
+    """Every call of every named layer, by one real forward, for networks that cannot run dry."""
     with _recorded(layers) as seen, torch.no_grad():
-        run(x[:1])
+        run(x)
     return seen
 
 

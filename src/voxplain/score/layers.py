@@ -58,9 +58,9 @@ def automatic_layer(model: Model, x: Tensor, maps: bool) -> str:
     the last one at the coarsest resolution, where the features are most global. Class maps, pooling, dropout and the
     patch embedding of a transformer are left out. Raises `InputError` where nothing remains.
     """
-    layers = dict(model.layers)
-    seen = visits(model.module, x[:1], layers, lambda output: pick(output, model.output))
-    seen = seen or real_visits(model.run, x, layers)
+    layers, sample = dict(model.layers), model.filled(x[:1])
+    seen = visits(model.module, sample, layers, lambda output: pick(output, model.output))
+    seen = seen or real_visits(model.run, sample, layers)
     times = Counter(visit.name for visit in seen)
     spatial = [visit for n, visit in enumerate(seen) if times[visit.name] == 1 and _tells_places(seen, n, x)]
     if not spatial:

@@ -93,6 +93,11 @@ class Model:
             )
         return output
 
+    def filled(self, x: Tensor) -> Tensor:
+        """A batch with its last sample repeated up to the only batch size the program takes."""
+        missing = (self.fixed_batch or 0) - len(x)
+        return x if missing <= 0 else torch.cat([x, x[-1:].expand(missing, *x.shape[1:])])
+
     def run(self, x: Tensor) -> object:
         """Everything the network returns for a batch; its own complaints come back as one sentence."""
         try:

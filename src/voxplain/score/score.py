@@ -207,12 +207,7 @@ class Score:
 
     def _output(self, batch: Tensor) -> Tensor:
         self.ledger.forwards += len(batch)
-        batch = batch.to(self.model.device, self.model.dtype)
-        if self.model.fixed_batch is None:
-            return self.model(batch)
-        missing = self.model.fixed_batch - len(batch)
-        filled = torch.cat([batch, batch[-1:].expand(missing, *batch.shape[1:])]) if missing > 0 else batch
-        return self.model(filled)[: len(batch)]
+        return self.model(self.model.filled(batch.to(self.model.device, self.model.dtype)))[: len(batch)]
 
     @property
     def classes(self) -> Tensor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -71,19 +71,19 @@ class Explainer:
         """The method's maps of one case on the image's own grid: one, or one a layer."""
         asked = target or ready.prediction.default_target
         started, ledger = time.perf_counter(), Ledger()
-        score = Score(
-            self.model, asked, spacing_mm=_spacing(ready), mask=ready.region, budget=self.budget, ledger=ledger
-        )
-        found = method(score, ready.x)
+        found = method(self._score(ready, asked, ledger), ready.x)
         seconds = time.perf_counter() - started
-        again = method(score, ready.x) if self.verify else None
-        twins: Iterable[Map | None] = [None] if again is None else [again, *again.siblings]
+        again = method(self._score(ready, asked, Ledger()), ready.x) if self.verify else None
         singles = [replace(found, siblings=()), *found.siblings]
-        twins = [None] * len(singles) if again is None else twins
+        twins: list[Map | None] = [None] * len(singles) if again is None else [again, *again.siblings]
         return [
             self._attribution(ready, asked, method, single, twin, ledger, seconds)
             for single, twin in zip(singles, twins, strict=True)
         ]
+
+    def _score(self, ready: Ready, asked: Target, ledger: Ledger) -> Score:
+        spacing = _spacing(ready)
+        return Score(self.model, asked, spacing_mm=spacing, mask=ready.region, budget=self.budget, ledger=ledger)
 
     def _attribution(
         self, ready: Ready, asked: Target, method: Method, found: Map, twin: Map | None, ledger: Ledger, seconds: float

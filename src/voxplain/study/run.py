@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,9 @@ from voxplain.study.run_folder import RunFolder, case_facts
 
 Say = Callable[[str], None]
 """Takes one line of progress."""
+
+Tick = Callable[[int, int], None]
+"""Takes how many maps are done and how many there will be."""
 
 HOPELESS = (OptionError, TrustError, MissingExtra)
 """Errors that every further case would repeat: the run stops at once."""
@@ -47,7 +51,15 @@ class Outcome:
         return [row for row in self.rows if row["status"] == "failed"]
 
 
-def run(plan: Plan, cases: Sequence[Case], out: Path, *, single: bool = False, say: Say = lambda line: None) -> Outcome:
+def run(
+    plan: Plan,
+    cases: Sequence[Case],
+    out: Path,
+    *,
+    single: bool = False,
+    say: Say = lambda line: None,
+    tick: Tick = lambda done, total: None,
+) -> Outcome:
     """Explain every case; rows are written after each one, so that an interrupted run goes on where it stopped.
 
     With `single`, the first error ends the run before anything is written. Otherwise an error is a failed row, unless
@@ -63,7 +75,7 @@ def run(plan: Plan, cases: Sequence[Case], out: Path, *, single: bool = False, s
         if there:
             continue
         try:
-            ready, maps = _explained(explainer, case, plan, say)
+            ready, maps = _explained(explainer, case, plan, say, partial(_tick_map, tick, number, len(cases)))
         except VoxplainError as error:
             if single or isinstance(error, HOPELESS):
                 raise
@@ -89,12 +101,20 @@ def _picture(case: Case) -> Image:
     return case.image if case.slice is None else axial_slice(case.image, case.slice)
 
 
-def _explained(explainer: Explainer, case: Case, plan: Plan, say: Say) -> tuple[Ready, list[Attribution]]:
+def _tick_map(tick: Tick, case: int, cases: int, done: int, maps: int) -> None:
+    """Say how far the whole run is when `done` of the `maps` of case number `case` are made."""
+    tick((case - 1) * maps + done, cases * maps)
+
+
+def _explained(explainer: Explainer, case: Case, plan: Plan, say: Say, tick: Tick) -> tuple[Ready, list[Attribution]]:
+    pairs = list(_pairs(plan, case))
+    tick(0, len(pairs))
     ready = explainer.ready(case.image, case.mask, case.slice)
     maps: list[Attribution] = []
-    for asked, method in _pairs(plan, case):
+    for number, (asked, method) in enumerate(pairs, 1):
         say(f"  {method.name}")
         maps += explainer.maps(ready, asked, method)
+        tick(number, len(pairs))
     check = unchanged(plan.model)
     return ready, [_with_check(single, check) for single in maps]
 
