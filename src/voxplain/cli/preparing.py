@@ -16,11 +16,12 @@ FLAGS = {
     "size": ("A,B[,C]", "resize to this many voxels (2D: rows,columns)"),
     "crop-pad": ("A,B[,C]", "crop or pad around the centre to this many voxels"),
     "pad-multiple": ("N", "pad each side to a multiple of this"),
+    "pad-value": ("VALUE", "what padding holds, before mean and std (default: 0)"),
     "channels": ("A,B,...", "channels to use, in this order"),
     "window": ("LOW,HIGH", "cut intensities to this range and scale it to 0..1"),
     "percentile": ("LOW,HIGH", "as --window, with percentiles of the image"),
     "zscore": ("", "scale to mean 0 and standard deviation 1"),
-    "nonzero": ("", "with --zscore: over nonzero voxels only"),
+    "nonzero": ("", "with --zscore or --percentile: over nonzero voxels only"),
     "scale": ("FACTOR", "multiply intensities"),
     "grey-to-rgb": ("", "repeat one channel three times"),
     "mean": ("A,B,C", "subtract from each channel, last"),
@@ -59,5 +60,5 @@ def _value(name: str, raw: Any) -> Any:
         value = ast.literal_eval(raw)
     except (ValueError, SyntaxError) as error:
         raise OptionError(f"--{name.replace('_', '-')} must be numbers joined by commas, got {raw!r}") from error
-    single = name in ("scale", "pad_multiple")
+    single = name in ("scale", "pad_multiple", "pad_value")
     return value if single or isinstance(value, tuple) else (value,)
