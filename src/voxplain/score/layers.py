@@ -62,7 +62,8 @@ def automatic_layer(model: Model, x: Tensor, maps: bool) -> str:
     seen = visits(model.module, sample, layers, lambda output: pick(output, model.output))
     seen = seen or real_visits(model.run, sample, layers)
     times = Counter(visit.name for visit in seen)
-    spatial = [visit for n, visit in enumerate(seen) if times[visit.name] == 1 and _tells_places(seen, n, x)]
+    mixing = [_mixes(visit.module) for visit in seen]
+    spatial = [visit for n, visit in enumerate(seen) if times[visit.name] == 1 and _tells_places(seen, mixing, n, x)]
     if not spatial:
         raise InputError(
             "grad_cam: this model has no layer that gives a map over the image on the way to its answer (transformers "
@@ -72,17 +73,19 @@ def automatic_layer(model: Model, x: Tensor, maps: bool) -> str:
     return [visit.name for visit in spatial if not maps or _extent(visit) == coarsest][-1]
 
 
-def _tells_places(seen: Sequence[LayerVisit], n: int, x: Tensor) -> bool:
+def _tells_places(seen: Sequence[LayerVisit], mixing: Sequence[bool], n: int, x: Tensor) -> bool:
     """True where the n-th visit gives features over places, and nothing that only repeats or sums up others."""
-    visit, later = seen[n], [after for after in seen[n + 1 :] if _mixes(after.module)]
-    if len(visit.shape) != x.ndim or _extent(visit) < 2 or _channels_last(visit.shape, x):
+    visit, later = seen[n], [after for after, mixes in zip(seen[n + 1 :], mixing[n + 1 :], strict=True) if mixes]
+    if len(visit.shape) != x.ndim or visit.shape[0] != seen[-1].shape[0]:
+        return False
+    if _extent(visit) < 2 or _channels_last(visit.shape, x):
         return False
     wraps = n > 0 and isinstance(seen[n - 1].module, POOLING) and seen[n - 1].shape == visit.shape
     if isinstance(visit.module, SKIPPED) or (wraps and any(visit.module.children())):
         return False
     if not later and visit.shape[1] == seen[-1].shape[1]:  # a class map: nothing after it mixes channels
         return False
-    first = not any(_mixes(before.module) for before in seen[:n])
+    first = not any(mixing[:n])
     tokens = any(2 < len(after.shape) < x.ndim or _channels_last(after.shape, x) for after in later)
     return not (first and tokens)
 
@@ -154,7 +157,7 @@ def checked(name: str, catch: Catch, x: Tensor) -> tuple[Tensor, Cells]:
         times = "does not run" if catch.calls == 0 else f"runs {catch.calls} times"
         raise InputError(f"layer {name!r} {times} in a forward pass, so it has no single map; name another layer")
     kept = catch.kept[0]
-    if kept.ndim != x.ndim:
+    if kept.ndim != x.ndim or kept.shape[0] < len(x):
         raise InputError(
             f"layer {name!r} gives {tuple(kept.shape)}, which is no map over the image; "
             f"name a layer that gives (batch, channel{', rows, columns' if x.ndim == 4 else ', i, j, k'})"
