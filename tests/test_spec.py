@@ -50,7 +50,7 @@ def planted(source: str | dict):
     return build(source, TOYS, "toy")
 
 
-# --- the grammar -----------------------------------------------------------------------------------------------------
+# --- the grammar ---------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -129,7 +129,7 @@ def test_a_spec_is_not_built_before_it_is_asked_for():
     assert parse("no_such_thing(no_such_option=1)").name == "no_such_thing"
 
 
-# --- four doors, one sentence ----------------------------------------------------------------------------------------
+# --- four doors, one sentence --------------------------------------------------------------------------------------
 
 WRONG = [
     ("method", "occlusion", {"window": 1.5}),
@@ -329,7 +329,7 @@ def test_options_can_be_copied_and_pickled(kind, name):
     assert pickle.loads(pickle.dumps(made)) == made
 
 
-# --- text and tables -------------------------------------------------------------------------------------------------
+# --- text and tables -----------------------------------------------------------------------------------------------
 
 SAMPLES = [
     method("occlusion(window=[4, 3], stride=2, fill=-0.25, channels='each')"),
@@ -419,7 +419,7 @@ def test_a_wrong_inner_value_is_told_like_any_other():
         planted("tree(inner=leaf(size='x'))")
 
 
-# --- listings --------------------------------------------------------------------------------------------------------
+# --- listings ------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("kind", "name"), EVERY)
@@ -430,6 +430,22 @@ def test_every_option_is_listed_with_type_default_and_help(kind, name):
         assert row["type"], row
         assert row["help"].endswith((".", ")")), row
         assert row["required"] is False
+
+
+def test_options_of_other_packages_are_listed_with_their_help_too():
+    assert schema(Leaf)[0] == {
+        "name": "size",
+        "type": "a whole number",
+        "default": 1,
+        "required": False,
+        "help": "How large.",
+    }
+
+
+def test_options_without_source_are_listed_without_help():
+    scope: dict = {"Leaf": Leaf, "dataclass": dataclass}
+    exec("@dataclass(frozen=True, kw_only=True)\nclass Typed(Leaf):\n    more: int = 2\n    'Never seen.'", scope)
+    assert [row["help"] for row in schema(scope["Typed"])] == ["How large.", "", "", ""]
 
 
 @pytest.mark.parametrize(

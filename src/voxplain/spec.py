@@ -8,7 +8,7 @@ import inspect
 import sys
 import textwrap
 from collections.abc import Iterable, Mapping
-from dataclasses import MISSING, Field, dataclass, field, fields
+from dataclasses import MISSING, Field, dataclass, field, fields, is_dataclass
 from itertools import pairwise
 from numbers import Integral, Real
 from types import UnionType
@@ -259,8 +259,12 @@ def schema(cls: type) -> list[dict[str, Any]]:
 def field_help(cls: type) -> dict[str, str]:
     """The docstring line under each field, read from the class's source (and its bases')."""
     found: dict[str, str] = {}
-    for owner in reversed([base for base in cls.__mro__ if base.__module__.startswith("voxplain")]):
-        lines = getattr(ast.parse(textwrap.dedent(inspect.getsource(owner))).body[0], "body", [])
+    for owner in reversed([base for base in cls.__mro__ if is_dataclass(base)]):
+        try:
+            source = inspect.getsource(owner)
+        except (OSError, TypeError):  # a class typed into a console has no source
+            continue
+        lines = getattr(ast.parse(textwrap.dedent(source)).body[0], "body", [])
         for node, after in pairwise(lines):
             told = isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant)
             if told and isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):

@@ -25,7 +25,7 @@ def test_every_field_has_a_flag_and_every_flag_a_field():
     (("--spacing-mm", "1,1.5,2"), Prepare(spacing_mm=(1, 1.5, 2))),
     (("--orientation", "RAS"), Prepare(orientation="RAS")),
     (("--channels", "flair, t1"), Prepare(channels=("flair", "t1"))),
-    (("--scale", "0.5", "--pad-multiple", "16", "--pad-value", "-1"), Prepare(scale=0.5, pad_multiple=16, pad_value=-1)),
+    (("--scale", "2", "--pad-multiple", "16", "--pad-value", "-1"), Prepare(scale=2, pad_multiple=16, pad_value=-1)),
     (("--window=-160,240",), Prepare(window=(-160, 240))),
     (("--zscore", "--nonzero"), Prepare(zscore=True, nonzero=True)),
     (("--grey-to-rgb", "--mean", "0.5", "--std", "1,2,3"), Prepare(grey_to_rgb=True, mean=(0.5,), std=(1, 2, 3))),

@@ -29,11 +29,11 @@ def made_up(example: ModuleType, patients: int = 10, each: int = 4) -> list:
 
 
 def test_the_interval_has_the_width_that_the_number_of_patients_gives(slices_example):
-    # 20 patients, all their slices right or all wrong: the error of a mean of 20 coins is 0.112.
-    right = np.repeat([0.0, 1.0] * 10, 30)
-    patients = np.repeat([f"p{n}" for n in range(20)], 30).tolist()
+    # 200 patients, all their slices right or all wrong: a mean of 200 coins is known to 0.035.
+    right = np.repeat([0.0, 1.0] * 100, 5)
+    patients = np.repeat([f"p{n}" for n in range(200)], 5).tolist()
     low, high = slices_example.patient_interval(right, patients)
-    assert (high - low) / (2 * 1.96) == pytest.approx(np.sqrt(0.25 / 20), rel=0.1)
+    assert (high - low) / (2 * 1.96) == pytest.approx(np.sqrt(0.25 / 200), rel=0.05)
 
 
 def test_more_slices_of_the_same_patients_make_the_interval_no_narrower(slices_example):
@@ -44,10 +44,16 @@ def test_more_slices_of_the_same_patients_make_the_interval_no_narrower(slices_e
 
 
 def test_each_slice_counts_as_much_as_every_other(slices_example):
-    # One patient with 99 slices: a draw that holds a patient twice weighs the slices, not the patients.
-    values, patients = [1.0] + [0.0] * 99, ["a"] + ["b"] * 99
-    assert slices_example.patient_interval(values, patients)[0] == 0.0
-    assert slices_example.patient_interval(values, patients, np.median) == (0.0, 1.0)
+    # 20 patients with one slice each, right, and 20 with 99 each, wrong: one slice in a hundred is right.
+    values = [1.0] * 20 + [0.0] * 20 * 99
+    patients = [f"a{n}" for n in range(20)] + [f"b{n}" for n in range(20) for _ in range(99)]
+    assert slices_example.patient_interval(values, patients)[1] < 0.03
+
+
+def test_the_interval_is_that_of_the_statistic(slices_example):
+    values, patients = [0.0, 0.0, 3.0], ["a", "b", "c"]
+    assert slices_example.patient_interval(values, patients, np.max)[1] == 3.0
+    assert slices_example.patient_interval(values, patients, np.min)[0] == 0.0
 
 
 def test_slices_may_come_in_any_order(slices_example):

@@ -53,6 +53,7 @@ def test_the_first_classifier_separates_what_can_be_separated(training_example):
     features = torch.randn(60, 8, 4, 4, generator=torch.Generator().manual_seed(0))
     labels = torch.arange(60) % 3
     features[range(60), labels] += 3
+    features += torch.linspace(-20, 20, 8).reshape(1, -1, 1, 1)
     layer = nn.Conv2d(8, 3, 1)
     training_example._start_classifier(layer, features, labels)
     with torch.no_grad():

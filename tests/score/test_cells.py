@@ -97,7 +97,7 @@ CONVOLUTIONS = {
 @pytest.mark.parametrize("options", CONVOLUTIONS.values(), ids=CONVOLUTIONS)
 @pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel lengths")
 def test_convolutions(options):
-    assert_centres(conv(2, 2, **{"kernel": options["kernel_size"]}, **_rest(options)), image(24, 27))
+    assert_centres(conv(2, 2, kernel=options["kernel_size"], **_rest(options)), image(24, 27))
 
 
 def _rest(options):
@@ -204,7 +204,7 @@ def test_a_cropped_skip_of_a_network_without_padding_lies_on_the_same_cells():
     assert_centres(network, image(16, 18))
 
 
-# --- enlarging ---------------------------------------------------------------------------------------------------------
+# --- enlarging -----------------------------------------------------------------------------------------------------
 
 
 def centroid(network, x: Tensor, axis: int, cell: tuple[int, ...]) -> float:
@@ -287,7 +287,7 @@ def test_a_u_net_of_one_level_is_back_on_the_voxels():
     assert max(map(abs, skipped.start)) <= 0.5
 
 
-# --- what is not followed ----------------------------------------------------------------------------------------------
+# --- what is not followed ------------------------------------------------------------------------------------------
 
 MOVED = {
     "flipped": lambda x: x.flip(2),
@@ -346,7 +346,7 @@ def test_a_layer_that_cannot_be_followed_is_taken_to_tile_evenly_and_it_is_said(
     assert found.notes == ("cells of layer 'features' are taken to tile the input evenly",)
 
 
-# --- networks of others ------------------------------------------------------------------------------------------------
+# --- networks of others --------------------------------------------------------------------------------------------
 
 
 def until(module: nn.Module, layer: str):
@@ -392,7 +392,7 @@ TORCHVISION = [
 ]
 
 
-@pytest.mark.parametrize(("name", "layer", "side", "options"), TORCHVISION, ids=lambda value: str(value))
+@pytest.mark.parametrize(("name", "layer", "side", "options"), TORCHVISION, ids=str)
 def test_torchvision_networks(name, layer, side, options):
     models = pytest.importorskip("torchvision").models
     module = getattr(models, name)(num_classes=2, **options).double().eval()

@@ -1,5 +1,8 @@
 """The dry pass: shapes and memory for nothing, and the network as it was."""
 
+import gc
+import weakref
+
 import pytest
 import torch
 from torch import nn
@@ -7,6 +10,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils.flop_counter import FlopCounterMode
 
 from tests.nets import KINDS, Awkward, batch, seeded
+from voxplain.score import dry
 from voxplain.score.dry import LiveBytes, peak_bytes, real_visits, visits, workspace
 from voxplain.score.layers import automatic_layer
 from voxplain.score.model import Model
@@ -140,7 +144,11 @@ def test_a_network_that_looks_at_values_cannot_run_dry_and_is_walked_for_real():
     module = seeded(Peeks, 2, "classification")
     assert peak_bytes(module, batch(2), False) is None
     assert walked(module, batch(2)) is None
-    assert automatic_layer(Model.of(module), batch(2), maps=False) == "second"
+    model, x = Model.of(module), batch(2)
+    before = x.clone()
+    assert automatic_layer(model, x, maps=False) == "second"
+    assert torch.equal(x, before)
+    assert not any(part._forward_hooks for part in model.module.modules())
 
 
 def test_weights_are_not_counted_as_memory_of_a_sample():
@@ -156,6 +164,30 @@ def test_weights_are_not_counted_as_memory_of_a_sample():
     module, x = Wide(), torch.rand(1, 1, 5, 2)
     weights = sum(weight.nbytes for weight in module.parameters())
     assert peak_bytes(module, x, True) < weights / 2
+
+
+def test_a_network_is_walked_once_for_each_shape_however_often_it_is_asked(monkeypatch):
+    walks = []
+    alone = dry._alone
+    monkeypatch.setattr(dry, "_alone", lambda job: walks.append(1) or alone(job))
+    model, other = (Model.of(seeded(Awkward, 2, "classification")) for _ in range(2))
+    for _ in range(3):
+        automatic_layer(model, batch(2), maps=False)
+        peak_bytes(model.module, batch(2), True)
+    assert len(walks) == 2
+    peak_bytes(model.module, batch(2), False)
+    peak_bytes(model.module, batch(2, side=9), True)
+    peak_bytes(other.module, batch(2), True)
+    assert len(walks) == 5
+
+
+def test_what_is_remembered_goes_with_the_network():
+    model = Model.of(seeded(Awkward, 2, "classification"))
+    automatic_layer(model, batch(2), maps=False)
+    gone = weakref.ref(model.module)
+    del model
+    gc.collect()
+    assert gone() is None
 
 
 def test_what_is_freed_no_longer_counts():

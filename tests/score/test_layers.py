@@ -20,7 +20,7 @@ def chosen(module: nn.Module, *shape: int, maps: bool = False, output: str | Non
     return automatic_layer(model, torch.rand(1, *shape, device=model.device), maps)
 
 
-# --- networks of others: one number a class ----------------------------------------------------------------------------
+# --- networks of others: one number a class ------------------------------------------------------------------------
 
 TORCHVISION = [
     ("resnet18", {}, "layer4"),
@@ -40,7 +40,7 @@ TORCHVISION = [
 ]
 
 
-@pytest.mark.parametrize(("name", "options", "layer"), TORCHVISION, ids=lambda value: str(value))
+@pytest.mark.parametrize(("name", "options", "layer"), TORCHVISION, ids=str)
 def test_torchvision_classifiers(name, options, layer):
     models = pytest.importorskip("torchvision").models
     with torch.device("meta" if name in LARGE else "cpu"):
@@ -84,7 +84,7 @@ def test_resnet_of_monai_in_3d():
     assert chosen(module, 1, 32, 32, 32) == "layer4"
 
 
-# --- networks of others: a map of classes ------------------------------------------------------------------------------
+# --- networks of others: a map of classes --------------------------------------------------------------------------
 
 
 def unet(nets):
@@ -136,7 +136,7 @@ def test_an_auxiliary_head_that_the_answer_does_not_depend_on_is_not_chosen():
     assert chosen(module, 3, 64, 64, maps=True, output="aux") == "aux_classifier.2"
 
 
-# --- awkward networks --------------------------------------------------------------------------------------------------
+# --- awkward networks ----------------------------------------------------------------------------------------------
 
 
 class Head(nn.Module):
@@ -257,7 +257,7 @@ def test_a_chosen_layer_is_said_and_a_named_one_is_not():
     assert method("grad_cam(layer='second')")(score, x).notes == ()
 
 
-# --- catching ----------------------------------------------------------------------------------------------------------
+# --- catching ------------------------------------------------------------------------------------------------------
 
 Named = namedtuple("Named", ["maps", "rest"])
 
@@ -318,7 +318,9 @@ def test_a_layer_that_gives_no_tensor_is_told_by_its_kind(give, kind):
     assert torch.isfinite(Score(module, "class_score(0)")(torch.rand(1, 1, 8, 8))).all()
 
 
-@pytest.mark.parametrize(("layer", "times"), [("act", "runs 2 times"), ("norm", "runs 2 times"), ("unused", "does not")])
+@pytest.mark.parametrize(
+    ("layer", "times"), [("act", "runs 2 times"), ("norm", "runs 2 times"), ("unused", "does not")]
+)
 def test_a_layer_that_runs_never_or_twice_is_told(layer, times):
     module = seeded(Awkward, 2, "classification")
     module.unused = nn.Conv2d(1, 1, 1)
@@ -329,23 +331,44 @@ def test_a_layer_that_runs_never_or_twice_is_told(layer, times):
 @pytest.mark.parametrize("rank", [2, 3])
 def test_a_layer_without_space_is_told_with_what_is_wanted(rank):
     axes = "rows, columns" if rank == 2 else "i, j, k"
-    with pytest.raises(InputError, match=rf"^layer 'head' gives \(2, 3\), which is no map .*\(batch, channel, {axes}\)$"):
+    with pytest.raises(
+        InputError, match=rf"^layer 'head' gives \(2, 3\), which is no map .*\(batch, channel, {axes}\)$"
+    ):
         method("grad_cam(layer='head')")(Score(seeded(Awkward, rank, "classification"), "class_score(0)"), batch(rank))
 
 
-def test_a_layer_with_its_channels_last_is_told():
-    class Last(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.stem = nn.Conv2d(1, 24, 4, 4)
-            self.mix = nn.Linear(24, 24)
-            self.head = nn.Linear(24, 2)
+class Last(nn.Module):
+    """Works with channels last between two permutations."""
 
-        def forward(self, x):
-            return self.head(self.mix(self.stem(x).permute(0, 2, 3, 1)).mean((1, 2)))
+    def __init__(self, rank: int, stride: tuple[int, ...], width: int):
+        super().__init__()
+        self.stem = {2: nn.Conv2d, 3: nn.Conv3d}[rank](1, width, stride, stride)
+        self.mix = nn.Linear(width, width)
+        self.head = nn.Linear(width, 2)
 
-    with pytest.raises(InputError, match=r"^layer 'mix' gives \(2, 8, 9, 24\) with its channels last"):
-        Score(Last(), "class_score(0)").tap(torch.rand(2, 1, 32, 36), ["mix"])
+    def forward(self, x):
+        return self.head(self.mix(self.stem(x).movedim(1, -1)).flatten(1, -2).mean(1))
+
+
+@pytest.mark.parametrize(
+    ("space", "stride", "width", "shape"),
+    [
+        ((32, 36), (4, 4), 24, r"\(2, 8, 9, 24\)"),
+        ((32, 36), (4, 4), 99, r"\(2, 8, 9, 99\)"),
+        ((8, 32, 32), (2, 8, 8), 64, r"\(2, 4, 4, 4, 64\)"),
+    ],
+)
+def test_a_layer_with_its_channels_last_is_told_and_never_chosen(space, stride, width, shape):
+    module, x = Last(len(space), stride, width), torch.rand(2, 1, *space)
+    with pytest.raises(InputError, match=rf"^layer 'mix' gives {shape} with its channels last"):
+        Score(module, "class_score(0)").tap(x, ["mix"])
+    with pytest.raises(InputError, match=r"has no layer that gives a map"):
+        method("grad_cam")(Score(module, "class_score(0)"), x)
+
+
+def test_a_map_larger_than_the_image_is_not_taken_for_channels_last():
+    module = Head(nn.Upsample(scale_factor=2), nn.Conv2d(1, 4, 3))
+    assert chosen(module, 1, 16, 16) == "features"
 
 
 def test_flat_voxels_and_thin_maps_are_not_taken_for_channels_last():

@@ -22,7 +22,7 @@ from voxplain.score.score import Score
 CPU = torch.device("cpu")
 
 
-# --- words -------------------------------------------------------------------------------------------------------------
+# --- words ---------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -63,7 +63,7 @@ def test_amounts_are_told_with_one_decimal(amount, told):
     assert words(amount) == told
 
 
-# --- what is free ------------------------------------------------------------------------------------------------------
+# --- what is free --------------------------------------------------------------------------------------------------
 
 
 def group(folder: Path, limit: str, used: int, cached: int) -> Path:
@@ -97,7 +97,7 @@ def test_a_limit_on_the_address_space_counts(monkeypatch):
     assert 5 * 10**7 < available_bytes(CPU) <= 10**8 + 10**7
 
 
-# --- the estimate ------------------------------------------------------------------------------------------------------
+# --- the estimate --------------------------------------------------------------------------------------------------
 
 
 def real_peak(module: nn.Module, x: torch.Tensor, backward: bool) -> int:
@@ -169,7 +169,7 @@ def test_a_larger_image_takes_more_and_a_gradient_more_than_a_call(rank):
     assert peak_bytes(module, small, True) > peak_bytes(module, small, False)
 
 
-# --- the plan ----------------------------------------------------------------------------------------------------------
+# --- the plan ------------------------------------------------------------------------------------------------------
 
 
 def planned(budget: int | None, *, backward: bool = False, x: torch.Tensor | None = None) -> int:
@@ -223,7 +223,7 @@ class Peeks(Awkward):
     """A network that looks at values, which no dry pass has."""
 
     def forward(self, x):
-        return super().forward(x * (1 if x.sum().item() > 0 else 1))
+        return super().forward(x / max(x.abs().max().item(), 1.0))
 
 
 def test_a_network_that_cannot_run_dry_goes_one_by_one_and_says_so():
@@ -242,7 +242,7 @@ def test_the_plan_of_a_network_that_registers_parts_twice_leaves_it_usable():
     assert torch.isfinite(method("grad_cam")(score, x).values).all()
 
 
-# --- running out -------------------------------------------------------------------------------------------------------
+# --- running out ---------------------------------------------------------------------------------------------------
 
 
 class Greedy(Awkward):
@@ -298,7 +298,9 @@ def test_later_passes_begin_with_the_size_that_worked():
     [
         torch.OutOfMemoryError("CUDA out of memory"),
         MemoryError(),
-        RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory: you tried to allocate"),
+        RuntimeError(
+            "[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory: you tried to allocate"
+        ),
         RuntimeError("DefaultCPUAllocator: not enough memory: you tried to allocate 8 bytes."),
         RuntimeError("MPS backend out of memory (MPS allocated: 1 GB)"),
     ],
@@ -310,7 +312,9 @@ def test_every_way_of_running_out_is_known(error):
     assert score.ledger.chunks["forward"] == 1
 
 
-@pytest.mark.parametrize("error", [RuntimeError("mat1 and mat2 shapes cannot be multiplied"), ValueError("memory-like")])
+@pytest.mark.parametrize(
+    "error", [RuntimeError("mat1 and mat2 shapes cannot be multiplied"), ValueError("memory-like")]
+)
 def test_any_other_error_is_not_taken_for_it(error):
     assert not short_of_memory(error)
     score = Score(seeded(Greedy, 2, "classification", most=0, error=error), "class_score(0)")
@@ -322,7 +326,9 @@ def test_any_other_error_is_not_taken_for_it(error):
 @pytest.mark.parametrize("name", PASSES)
 def test_running_out_with_one_sample_is_told_in_one_sentence(name):
     score = Score(seeded(Greedy, 2, "classification", most=0), "class_score")
-    with pytest.raises(MemoryShort, match=r"^out of memory with one sample at a time; use a smaller image or a machine"):
+    with pytest.raises(
+        MemoryShort, match=r"^out of memory with one sample at a time; use a smaller image or a machine"
+    ):
         PASSES[name](score, batch(2, count=3))
 
 
@@ -363,7 +369,7 @@ def test_an_image_too_large_for_the_process_is_told_and_the_process_lives():
     source = Path(memory.__file__).parents[2]
     environment = {"PYTHONPATH": str(source), "OMP_NUM_THREADS": "1", "PATH": ""}
     command = [sys.executable, "-c", LIMITED]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, env=environment)
+    done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=120, env=environment)
     assert done.returncode == 0, done.stderr[-2000:]
     refused, ran_out, alive = done.stdout.splitlines()
     assert refused.startswith("one sample of (1, 160, 160, 160) needs about ")

@@ -35,7 +35,7 @@ class Raises(nn.Module):
         raise self.error
 
 
-# --- outputs -----------------------------------------------------------------------------------------------------------
+# --- outputs -------------------------------------------------------------------------------------------------------
 
 
 def test_one_number_a_sample_becomes_one_column():
@@ -69,11 +69,13 @@ def test_the_output_of_a_dictionary_is_picked_by_name():
 
 def test_several_outputs_are_told_with_their_names_when_none_was_picked():
     model = Model.of(Says(lambda x: (x.mean((2, 3)), x)))
-    with pytest.raises(InputError, match=r"returns 2 outputs; choose one of '0' \(2, 2\), '1' \(2, 2, 8, 10\) with --o"):
+    with pytest.raises(
+        InputError, match=r"returns 2 outputs; choose one of '0' \(2, 2\), '1' \(2, 2, 8, 10\) with --o"
+    ):
         model(batch(2))
 
 
-# --- complaints --------------------------------------------------------------------------------------------------------
+# --- complaints ----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -146,7 +148,7 @@ def test_our_own_sentences_pass_through_unwrapped():
         Model.of(Raises(InputError("ours")))(batch(2))
 
 
-# --- what it knows -----------------------------------------------------------------------------------------------------
+# --- what it knows -------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("rank", [2, 3])
@@ -214,7 +216,7 @@ def test_access_that_is_missing_is_told_in_words(access):
                 model.require(asked, "this")
 
 
-# --- devices -----------------------------------------------------------------------------------------------------------
+# --- devices -------------------------------------------------------------------------------------------------------
 
 
 def test_the_device_it_lies_on_gives_the_model_itself():

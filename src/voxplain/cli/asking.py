@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from voxplain.errors import OptionError
 from voxplain.types import HEADS
 
 MODEL: dict[str, dict[str, Any]] = {
@@ -69,3 +70,18 @@ def add(parser: argparse.ArgumentParser, title: str, options: dict[str, dict[str
     group = parser.add_argument_group(title)
     for flag, settings in options.items():
         group.add_argument(flag, **settings)
+
+
+def device(name: str) -> str:
+    """The device as typed; raises `OptionError` where it has no such name or no computation can be done on it."""
+    import torch
+
+    try:
+        torch.device(name)
+    except RuntimeError as error:
+        raise OptionError(f"device must be cpu, cuda or cuda:N, got {name!r}") from error
+    try:
+        torch.zeros(1, device=name).item()
+    except (RuntimeError, AssertionError) as error:  # a torch built without CUDA asserts
+        raise OptionError(f"device {name!r} is not available here; use --device cpu") from error
+    return name

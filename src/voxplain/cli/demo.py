@@ -3,6 +3,8 @@
 import argparse
 from pathlib import Path
 
+from voxplain.cli import asking
+
 
 def add(parser: argparse.ArgumentParser, name: str) -> None:
     """The options of the command."""
@@ -18,6 +20,6 @@ def run(chosen: argparse.Namespace) -> int:
     from voxplain.report import page
     from voxplain.study.demo import run_demo
 
-    folder = run_demo(chosen.out, seed=chosen.seed, device=chosen.device)
+    folder = run_demo(chosen.out, seed=chosen.seed, device=asking.device(chosen.device))
     print(f"page: {page.write(folder)}")
     return 0

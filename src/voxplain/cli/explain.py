@@ -1,7 +1,6 @@
 """`voxplain explain`: model and image(s) in, run folder out."""
 
 import argparse
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -78,22 +77,10 @@ def _plan(chosen: argparse.Namespace) -> "Plan":
         head=chosen.head,
         class_names=names,
         trust=chosen.trust,
-    ).on(_device(chosen.device))
+    ).on(asking.device(chosen.device))
     methods = _all(model) if "all" in (chosen.method or ()) else tuple(early) or _default(model)
     budget = None if chosen.memory is None else parse_bytes(chosen.memory)
     return Plan(model, prepare, asked, methods, chosen.seed, budget, chosen.verify)
-
-
-def _device(name: str) -> str:
-    import torch
-
-    try:
-        device = torch.device(name)
-    except RuntimeError as error:
-        raise OptionError(f"device must be cpu, cuda or cuda:N, got {name!r}") from error
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise OptionError(f"device {name!r} is not available here; use --device cpu")
-    return name
 
 
 def _all(model: "Model") -> "tuple[Method, ...]":
@@ -143,9 +130,11 @@ def _as_typed(error: VoxplainError, chosen: argparse.Namespace, cases: "list[Cas
 
 
 def _tell(chosen: argparse.Namespace, outcome: "Outcome", page: Path) -> None:
+    from voxplain.data.writing import json_text
+
     if chosen.json:
         document: dict[str, Any] = {"out": str(chosen.out), "page": str(page), "rows": outcome.rows}
-        print(json.dumps(document, indent=1))
+        print(json_text(document, indent=1))
         return
     failed = f", {len(outcome.failed)} failed" if outcome.failed else ""
     print(f"{len(outcome.rows)} rows{failed} in {chosen.out}")

@@ -5,6 +5,7 @@
 
 import argparse
 import os
+import re
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -27,11 +28,14 @@ COMMANDS = {
 MODULES = {"methods": "listings", "targets": "listings", "models": "listings", "metrics": "listings"}
 """Commands that share a module."""
 
+NEGATIVE = re.compile(r"-\.?\d")
+"""How a negative number, or a list of numbers of which the first is negative, begins."""
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
     parser = _parser()
-    chosen = parser.parse_args(arguments)
+    chosen = parser.parse_args(_joined(sys.argv[1:] if arguments is None else arguments))
     if chosen.command is None:
         parser.print_help()
         return 0
@@ -51,6 +55,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader of our output has gone: nobody is left to tell
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+
+
+def _joined(arguments: Sequence[str]) -> list[str]:
+    """`--window -100,300` as `--window=-100,300`: argparse would take such a value for an option."""
+    joined: list[str] = []
+    for one in arguments:
+        if joined and joined[-1].startswith("--") and "=" not in joined[-1] and NEGATIVE.match(one):
+            joined[-1] += f"={one}"
+        else:
+            joined.append(one)
+    return joined
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -9,7 +9,7 @@ from voxplain.data.attribution import Attribution, Coarse
 from voxplain.data.certificate import Certificate
 from voxplain.data.nifti import read_nifti, write_nifti
 from voxplain.data.provenance import Provenance
-from voxplain.data.writing import written_beside
+from voxplain.data.writing import json_text, written_beside
 from voxplain.errors import FileError, InputError
 from voxplain.types import Quantity
 
@@ -30,7 +30,8 @@ def save(attribution: Attribution, path: Path) -> Path:
         write_nifti(stem.with_name(files["coarse"]), attribution.coarse.values, attribution.coarse.grid)
     write_nifti(path, attribution.values, attribution.grid)
     with written_beside(stem.with_name(f"{stem.name}.json")) as beside:
-        beside.write_text(json.dumps({**table(attribution), "files": files}, indent=1, sort_keys=True) + "\n")
+        told = {**table(attribution), "files": files}
+        beside.write_text(json_text(dict(sorted(told.items())), indent=1) + "\n")
     return path
 
 

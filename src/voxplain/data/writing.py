@@ -1,11 +1,27 @@
 """Files appear whole or not at all: written beside, then renamed."""
 
+import json
+import math
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from voxplain.errors import FileError
+
+
+def json_text(document: Any, indent: int | None = None) -> str:
+    """The document as JSON that every reader takes: NaN and infinity, which JSON does not know, become null."""
+    return json.dumps(_finite(document), indent=indent, allow_nan=False)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(part) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(part) for part in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 @contextmanager

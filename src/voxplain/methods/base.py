@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, final
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Shaped
 from torch import Tensor
 
 from voxplain.errors import InputError
@@ -67,7 +67,7 @@ class Method(Options, ABC):
     """True where it needs reference images besides the one explained."""
 
     @final
-    def __call__(self, score: Score, x: Float[Tensor, "batch channel *space"]) -> Map:
+    def __call__(self, score: Score, x: Shaped[Tensor, "batch channel *space"]) -> Map:
         """The map of each sample of a batch (batch, channel, *space), two or three spatial axes.
 
         Raises `InputError` where the batch is empty, not finite or not spatial, or the model offers too little access.

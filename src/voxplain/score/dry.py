@@ -6,12 +6,13 @@ and in a thread of its own because torch's modes are per thread: counters and ru
 
 import copy
 import weakref
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from math import prod
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
@@ -96,13 +97,24 @@ def peak_bytes(module: nn.Module, x: Tensor, backward: bool) -> int | None:
         with LiveBytes([*twin.parameters(), *twin.buffers()], x.device.type) as live:
             shell = torch.empty(x.shape, dtype=x.dtype, device="meta", requires_grad=backward)
             with torch.set_grad_enabled(backward):
-                out = twin(shell.view_as(shell))  # a view: torch's module trackers refuse a leaf as a module's input
+                out = twin(shell.clone())  # a leaf must not be changed in place, as some networks do first
                 if backward:
                     total = torch.stack([tensor.sum() for _, tensor in tensors(out) if tensor.requires_grad]).sum()
                     torch.autograd.grad(total, shell)
         return int(live.peak)
 
-    return _alone(measure)
+    return remembered(module, (x.shape, x.dtype, x.device.type, backward), lambda: _alone(measure))
+
+
+def remembered(module: nn.Module, key: Hashable, job: Callable[[], T]) -> T:
+    """What the job found about a prepared network, which never changes: done once for as long as the network lives."""
+    found = _REMEMBERED.setdefault(module, {})
+    if key not in found:
+        found[key] = job()
+    return cast(T, found[key])
+
+
+_REMEMBERED: WeakKeyDictionary[nn.Module, dict[Hashable, Any]] = WeakKeyDictionary()
 
 
 def visits(
@@ -117,7 +129,7 @@ def visits(
         twin, copies = _without_data(module)
         shell = torch.empty(x.shape, dtype=x.dtype, device="meta", requires_grad=True)
         with _recorded({name: copies[id(layer)] for name, layer in layers.items()}) as seen, torch.enable_grad():
-            out = meant(twin(shell.view_as(shell)))
+            out = meant(twin(shell.clone()))
         above = _ancestors(out.grad_fn)
         return [visit for visit in seen if visit.node is None or visit.node in above or not above]
 
@@ -127,7 +139,7 @@ def visits(
 def real_visits(run: Callable[[Tensor], object], x: Tensor, layers: dict[str, nn.Module]) -> list[LayerVisit]:
     """Every call of every named layer, by one real forward, for networks that cannot run dry."""
     with _recorded(layers) as seen, torch.no_grad():
-        run(x)
+        run(x.clone())
     return seen
 
 

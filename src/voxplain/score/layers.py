@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from voxplain.errors import InputError
 from voxplain.score.cells import Cells, CellTracker, even_cells
-from voxplain.score.dry import LayerVisit, real_visits, visits
+from voxplain.score.dry import LayerVisit, real_visits, remembered, visits
 from voxplain.score.model import Model
 from voxplain.score.output import pick
 
@@ -58,6 +58,11 @@ def automatic_layer(model: Model, x: Tensor, maps: bool) -> str:
     the last one at the coarsest resolution, where the features are most global. Class maps, pooling, dropout and the
     patch embedding of a transformer are left out. Raises `InputError` where nothing remains.
     """
+    key = (x.shape[1:], model.output, maps)
+    return remembered(model.module, key, lambda: _nearest_decision(model, x, maps))
+
+
+def _nearest_decision(model: Model, x: Tensor, maps: bool) -> str:
     layers, sample = dict(model.layers), model.filled(x[:1])
     seen = visits(model.module, sample, layers, lambda output: pick(output, model.output))
     seen = seen or real_visits(model.run, sample, layers)
@@ -85,9 +90,10 @@ def _tells_places(seen: Sequence[LayerVisit], mixing: Sequence[bool], n: int, x:
         return False
     if not later and visit.shape[1] == seen[-1].shape[1]:  # a class map: nothing after it mixes channels
         return False
-    first = not any(mixing[:n])
-    tokens = any(2 < len(after.shape) < x.ndim or _channels_last(after.shape, x) for after in later)
-    return not (first and tokens)
+    if any(mixing[:n]):
+        return True
+    # The first layer of all, a patch embedding where tokens (or channels last) follow.
+    return not any(2 < len(after.shape) < x.ndim or _channels_last(after.shape, x) for after in later)
 
 
 def _mixes(layer: nn.Module) -> bool:
@@ -96,13 +102,18 @@ def _mixes(layer: nn.Module) -> bool:
 
 
 def _channels_last(shape: Sequence[int], x: Tensor) -> bool:
-    """True where (batch, *space, channel) keeps the input's proportions and (batch, channel, *space) does not."""
+    """True where (batch, *space, channel) fits the input's sides but (batch, channel, *space) does not."""
+    if len(shape) != x.ndim:
+        return False
+    longer = shape[-1] > x.shape[-1] and all(
+        side <= whole for side, whole in zip(shape[1:-1], x.shape[2:], strict=True)
+    )
+    return longer or (_even(shape[1:-1], x) and not _even(shape[2:], x))
 
-    def even(sides: Sequence[int]) -> bool:
-        spans = [whole / side for whole, side in zip(x.shape[2:], sides, strict=True)]
-        return max(spans) < EVEN * min(spans)
 
-    return len(shape) == x.ndim and even(shape[1:-1]) and not even(shape[2:])
+def _even(sides: Sequence[int], x: Tensor) -> bool:
+    spans = [whole / max(side, 1) for whole, side in zip(x.shape[2:], sides, strict=True)]
+    return max(spans) < EVEN * min(spans)
 
 
 def _extent(visit: LayerVisit) -> int:

@@ -73,12 +73,12 @@ class SmallUNet(nn.Module):
         return logits
 
 
-def small_cnn_2d(*, channels: int = 1, classes: int = 2, width: int = 8, depth: int = 3) -> nn.Module:
+def small_cnn_2d(*, channels: int = 1, classes: int = 2, width: int = 8, depth: int = 2) -> nn.Module:
     """Classifier of pictures: (batch, channels, rows, columns) to logits (batch, classes)."""
     return SmallCNN(spatial_dims=2, channels=channels, outputs=classes, width=width, depth=depth)
 
 
-def small_cnn_3d(*, channels: int = 1, classes: int = 2, width: int = 8, depth: int = 3) -> nn.Module:
+def small_cnn_3d(*, channels: int = 1, classes: int = 2, width: int = 8, depth: int = 2) -> nn.Module:
     """Classifier of volumes: (batch, channels, i, j, k) to logits (batch, classes)."""
     return SmallCNN(spatial_dims=3, channels=channels, outputs=classes, width=width, depth=depth)
 

@@ -77,7 +77,7 @@ def _segmentation(output: Tensor, model: Model) -> Prediction:
     inside = values > 0 if overlapping else torch.stack([best == n for n in range(count)])
     sizes = inside.flatten(1).sum(dim=1).tolist()
     told = range(0 if overlapping else 1, count)
-    words = ", ".join(f"{_name(n, model.class_names)}: {sizes[n]} voxels" for n in told)
+    words = ", ".join(f"{_name(n, model.class_names)}: {sizes[n]} voxels" for n in told) or "one number a voxel"
     counts = tuple(map(float, sizes))
     return Prediction("segmentation", model.class_names, counts, (), None, words, overlapping, labels)
 

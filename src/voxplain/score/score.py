@@ -169,18 +169,18 @@ class Score:
         return self._chunks(count, like, work, backward=True)
 
     def _graded(self, batch: Tensor, rows: Tensor) -> Graded:
-        with torch.enable_grad():
+        with torch.inference_mode(False), torch.enable_grad():
             leaf = batch.detach().to(self.model.device, self.model.dtype, copy=True).requires_grad_()
-            output = self._output(leaf.view_as(leaf))  # torch's module trackers refuse a leaf as a module's input
+            output = self._output(leaf.clone())  # a leaf must not be changed in place, as some networks do first
             choice = self._chosen(output, rows)
             values = self._values(output, choice)
             (gradient,) = self._gradient(values, [leaf])
         return Graded(values.detach().double(), gradient, choice.index)
 
     def _tapped(self, x: Tensor, rows: Tensor, layers: Sequence[str]) -> Tapped:
-        leaf = x.detach().to(self.model.device, self.model.dtype, copy=True)
-        tracker = CellTracker(leaf)
-        with torch.enable_grad():
+        with torch.inference_mode(False), torch.enable_grad():
+            leaf = x.detach().to(self.model.device, self.model.dtype, copy=True)
+            tracker = CellTracker(leaf)
             with caught(self.model, layers, tracker) as catches, tracker:
                 output = self._output(leaf)
             kept = [checked(name, catches[name], x) for name in layers]
@@ -236,7 +236,8 @@ class Score:
         size, start = self._planned(like, backward), 0
         while start < count:
             try:
-                done = work(torch.arange(start, min(start + size, count)))
+                with torch.autocast(self.model.device.type, enabled=False):  # else a caller's would round in silence
+                    done = work(torch.arange(start, min(start + size, count)))
             except (MemoryError, RuntimeError) as error:
                 size = self._halved(size, error)
                 continue

@@ -59,7 +59,10 @@ def _complete(found: Map) -> list[Check]:
     if gap is None or start is None or found.score is None:
         return []
     difference = abs(float(found.score[0] - start[0]))
-    share = abs(float(gap[0])) / difference if difference > 0 else float("inf")
+    if difference == 0:
+        sentence = f"f(x) equals f(baseline), and the map sums to {float(gap[0]):.4g}"
+        return [Check("completeness", _judged(float(gap[0]) == 0), sentence)]
+    share = abs(float(gap[0])) / difference
     outcome = _judged(share <= GAP_TOLERANCE)
     sentence = f"the map's sum misses f(x) - f(baseline) = {difference:.4g} by {share:.2%}"
     return [Check("completeness", outcome, sentence, share)]

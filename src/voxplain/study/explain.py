@@ -16,6 +16,7 @@ from voxplain.data.load import load_image, load_mask
 from voxplain.data.prepare import Prepare, Prepared, prepare_mask
 from voxplain.data.slices import axial_slice
 from voxplain.data.way_back import Returned, bring_back, cell_grid
+from voxplain.errors import OptionError
 from voxplain.methods import Map, Method, method
 from voxplain.score.memory import Ledger, parse_bytes
 from voxplain.score.model import Model
@@ -65,7 +66,9 @@ class Explainer:
         x = torch.from_numpy(prepared.values)[None].to(self.model.device, self.model.dtype)
         region = None if mask is None else torch.from_numpy(prepare_mask(mask, prepared))[None]
         score = Score(self.model, "class_score", budget=self.budget)
-        return Ready(image, prepared, x, mask, region, prediction(score.output(x), self.model))
+        told = prediction(score.output(x), self.model)
+        _check_names(told)
+        return Ready(image, prepared, x, mask, region, told)
 
     def maps(self, ready: Ready, target: Target | None, method: Method) -> list[Attribution]:
         """The method's maps of one case on the image's own grid: one, or one a layer."""
@@ -74,8 +77,8 @@ class Explainer:
         found = method(self._score(ready, asked, ledger), ready.x)
         seconds = time.perf_counter() - started
         again = method(self._score(ready, asked, Ledger()), ready.x) if self.verify else None
-        singles = [replace(found, siblings=()), *found.siblings]
-        twins: list[Map | None] = [None] * len(singles) if again is None else [again, *again.siblings]
+        singles = _singles(found, ready)
+        twins = [None] * len(singles) if again is None else _singles(again, ready)
         return [
             self._attribution(ready, asked, method, single, twin, ledger, seconds)
             for single, twin in zip(singles, twins, strict=True)
@@ -88,11 +91,9 @@ class Explainer:
     def _attribution(
         self, ready: Ready, asked: Target, method: Method, found: Map, twin: Map | None, ledger: Ledger, seconds: float
     ) -> Attribution:
-        found, unit = _per_raw_intensity(found, ready)
         cells = _cells(found, ready)
         back = _returned(found.values, found.quantity, ready, cells)
         request = {"method": text(method, full=True), "target": text(asked, full=True), "prepare": text(self.prepare)}
-        whole = len(back.values) != len(ready.image.channels)
         return Attribution(
             values=back.values,
             grid=ready.image.grid,
@@ -100,8 +101,8 @@ class Explainer:
             method=text(method),
             target=text(asked),
             target_words=asked.words(_explained(found), self.model.class_names),
-            unit=unit,
-            channels=("all",) if whole else ready.image.channels,
+            unit=found.unit,
+            channels=_channels(len(back.values), ready),
             layer=found.layer,
             evidence="absolute" if found.derivative else "positive",
             standard_error=_optional(found.standard_error, found.quantity, ready, cells),
@@ -171,6 +172,13 @@ as_method = method
 as_target = target
 
 
+def _check_names(told: Prediction) -> None:
+    """Refuse class names that are too few or too many: the ones there are would stand at the wrong classes."""
+    names, count = len(told.class_names), len(told.scores)
+    if names not in (0, count):
+        raise OptionError(f"class names must be one for each of the model's {count} outputs or classes, got {names}")
+
+
 def _cells(found: Map, ready: Ready) -> Grid | None:
     """The grid of a coarse map's cells in the world."""
     if found.cells is None:
@@ -194,13 +202,24 @@ def _on_cells(values: Tensor) -> Any:
     return plain if plain.ndim == 4 else plain[..., None]
 
 
-def _per_raw_intensity(found: Map, ready: Ready) -> tuple[Map, str]:
+def _singles(found: Map, ready: Ready) -> list[Map]:
+    """A map and its siblings, one by one, in units of the image's own intensity."""
+    return [_per_raw_intensity(one, ready) for one in (replace(found, siblings=()), *found.siblings)]
+
+
+def _channels(count: int, ready: Ready) -> tuple[str, ...]:
+    """The image channel behind each of `count` map channels, in the order in which the network got them."""
+    fed = tuple(dict.fromkeys(ready.prepared.channels))  # a replicated channel counts once: its copies are summed
+    return fed if len(fed) == count else ("all",)
+
+
+def _per_raw_intensity(found: Map, ready: Ready) -> Map:
     """Derivatives by the network's input as derivatives by the image's own intensity (chain rule with the gain)."""
     if not found.derivative:
-        return found, found.unit
+        return found
     gain = torch.tensor(ready.prepared.gain, dtype=found.values.dtype, device=found.values.device)
     values = found.values * gain.reshape(1, -1, *[1] * (found.values.ndim - 2))
-    return replace(found, values=values), found.unit.replace("input unit", ready.image.unit)
+    return replace(found, values=values, unit=found.unit.replace("input unit", ready.image.unit))
 
 
 def _explained(found: Map) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -30,6 +31,10 @@ Tick = Callable[[int, int], None]
 
 HOPELESS = (OptionError, TrustError, MissingExtra)
 """Errors that every further case would repeat: the run stops at once."""
+
+
+QUOTED = re.compile(r"""(?<!\w)('[^']*'|"[^"]*")(?!\w)""")
+"""A word in quotes, as `repr` writes it; the apostrophe of a genitive is none."""
 
 
 @dataclass
@@ -89,16 +94,21 @@ def run(
 
 
 def _already_there(outcome: Outcome, case: Case) -> bool:
-    """True where an earlier start of the same plan finished this very image; its rows are dropped where it did not."""
+    """True where an earlier start of the same plan finished this very case; its rows are dropped where it did not."""
     rows = [row for row in outcome.rows if row["case"] == case.identifier]
-    if rows and outcome.folder.content_of(case.identifier) == _picture(case).content_hash:
+    if rows and _own_facts(case).items() <= outcome.folder.facts_of(case.identifier).items():
         return True
     outcome.rows = [row for row in outcome.rows if row["case"] != case.identifier]
     return False
 
 
-def _picture(case: Case) -> Image:
-    return case.image if case.slice is None else axial_slice(case.image, case.slice)
+def _own_facts(case: Case) -> dict[str, Any]:
+    """What decides a case besides the plan, as case.json says it: other facts, other rows."""
+    image, mask = (
+        one if one is None or case.slice is None else axial_slice(one, case.slice) for one in (case.image, case.mask)
+    )
+    hashes = {"content_sha256": image and image.content_hash, "mask_sha256": mask and mask.content_hash}
+    return {**{key: getattr(case, key) for key in ("label", "group", "split", "slice", "target")}, **hashes}
 
 
 def _tick_map(tick: Tick, case: int, cases: int, done: int, maps: int) -> None:
@@ -129,8 +139,7 @@ def _pairs(plan: Plan, case: Case) -> Iterator[tuple[Target | None, Any]]:
 
 
 def _write(folder: RunFolder, case: Case, plan: Plan, ready: Ready, maps: list[Attribution]) -> list[dict[str, Any]]:
-    more = {"label": case.label, "group": case.group, "split": case.split, "slice": case.slice}
-    facts = case_facts(case.identifier, ready.image, ready.prediction.to_table(), more)
+    facts = case_facts(case.identifier, ready.image, ready.prediction.to_table(), _own_facts(case))
     mask = ready.mask
     folder.write_case(case.identifier, facts, ready.image, mask, _labels(ready))
     return [_row(folder, case, plan, single, mask) for single in maps]
@@ -176,8 +185,14 @@ def _failed(case: Case, plan: Plan, error: VoxplainError) -> dict[str, Any]:
         "method": "",
         "map": None,
         "status": "failed",
-        "error": str(error),
+        "error": _without_file_names(error, case, plan),
     }
+
+
+def _without_file_names(error: VoxplainError, case: Case, plan: Plan) -> str:
+    """The error's sentence, '...' for every quoted word that is not of the plan: a file's name may be a patient's."""
+    ours = str((plan.to_table([case.identifier]), case.image.channels))
+    return QUOTED.sub(lambda quoted: quoted[0] if quoted[0][1:-1] in ours else "'...'", str(error))
 
 
 def check_plan(plan: Plan) -> None:

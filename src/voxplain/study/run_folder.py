@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -14,7 +14,7 @@ from typing import Any
 from voxplain.data.attribution import Attribution
 from voxplain.data.image import Image
 from voxplain.data.nifti import write_nifti
-from voxplain.data.writing import written_beside
+from voxplain.data.writing import json_text, written_beside
 from voxplain.errors import FileError, InputError
 from voxplain.study.plan import file_name
 from voxplain.toml import toml
@@ -43,7 +43,7 @@ class RunFolder:
         if path.exists() and not path.is_dir():
             raise FileError(f"output folder {path.name!r} must be a folder, got a file")
         if folder.plan_file.exists():
-            if tomllib.loads(folder.plan_file.read_text()) != tomllib.loads(written):
+            if _parsed(folder.plan_file, tomllib.loads) != tomllib.loads(written):
                 raise InputError(f"output folder {path.name!r} holds another run; choose another --out or remove it")
         elif path.exists() and any(path.iterdir()):
             raise InputError(f"output folder {path.name!r} must be empty or a run folder; choose another --out")
@@ -71,12 +71,12 @@ class RunFolder:
     def rows(self) -> list[dict[str, Any]]:
         """The rows written so far, oldest first."""
         file = self.path / "rows.jsonl"
-        return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
+        return [dict(row) for row in _parsed(file, _json_lines)] if file.exists() else []
 
-    def content_of(self, case: str) -> str | None:
-        """The hash of the image that a case of this folder was made from, or None where there is none."""
+    def facts_of(self, case: str) -> Mapping[str, Any]:
+        """What case.json says about a case of this folder; nothing where there is none."""
         file = self.path / "cases" / file_name(case) / "case.json"
-        return str(json.loads(file.read_text())["content_sha256"]) if file.exists() else None
+        return dict(_parsed(file, json.loads)) if file.exists() else {}
 
     def write_case(
         self, case: str, facts: Mapping[str, Any], image: Image, mask: Image | None, labels: Image | None
@@ -86,7 +86,7 @@ class RunFolder:
         for name, picture in (("image", image), ("mask", mask), ("prediction", labels)):
             if picture is not None:
                 write_nifti(folder / f"{name}.nii.gz", picture.values, picture.grid)
-        self._text(folder / "case.json", json.dumps(facts, indent=1) + "\n")
+        self._text(folder / "case.json", json_text(facts, indent=1) + "\n")
 
     def write_map(self, case: str, model: str, attribution: Attribution) -> str:
         """The map and its sidecar; returns its path inside the run folder."""
@@ -102,7 +102,7 @@ class RunFolder:
 
     def write_rows(self, rows: Sequence[Mapping[str, Any]]) -> None:
         """rows.jsonl and table.csv with these rows."""
-        self._text(self.path / "rows.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
+        self._text(self.path / "rows.jsonl", "".join(json_text(row) + "\n" for row in rows))
         with written_beside(self.path / "table.csv") as beside, beside.open("w", newline="") as stream:
             writer = csv.DictWriter(stream, COLUMNS, extrasaction="ignore")
             writer.writeheader()
@@ -119,6 +119,18 @@ class RunFolder:
             beside.write_text(content)
 
 
+def _json_lines(text: str) -> list[Any]:
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def _parsed(file: Path, parse: Callable[[str], Any]) -> Any:
+    """What a file of the run folder holds; raises `FileError` where somebody else has changed it."""
+    try:
+        return parse(file.read_text())
+    except ValueError as error:
+        raise FileError(f"{file.name!r} of the run folder is broken; choose another --out or remove it") from error
+
+
 def case_facts(case: str, image: Image, prediction: Mapping[str, Any], more: Mapping[str, Any]) -> dict[str, Any]:
     """What case.json says."""
     grid = image.grid
@@ -128,7 +140,6 @@ def case_facts(case: str, image: Image, prediction: Mapping[str, Any], more: Map
         "channels": list(image.channels),
         "unit": image.unit,
         "notices": list(image.notices),
-        "content_sha256": image.content_hash,
         "grid": {
             "shape": list(grid.shape),
             "affine": grid.affine.tolist(),
