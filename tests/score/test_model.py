@@ -48,6 +48,25 @@ def test_one_number_for_one_sample_becomes_one_column():
     assert model(batch(2, count=1)).shape == (1, 1)
 
 
+@pytest.mark.parametrize("rank", [2, 3])
+def test_one_number_a_voxel_becomes_a_map_of_one_class(rank):
+    """A segmenter that squeezes its only channel away; in 3D its first axis must not be read as classes."""
+    x = batch(rank)
+    model = Model.of(Says(lambda x: x.mean(1)))
+    assert torch.equal(model(x), x.mean(1, keepdim=True))
+    found = method("gradient")(Score(model, "region(1, over='whole')"), x)
+    assert found.unit == "logits per input unit"
+
+
+@pytest.mark.parametrize("rank", [2, 3])
+def test_a_map_of_a_single_place_is_a_row_of_classes(rank):
+    """A classifier that ends in pooling and forgets to flatten."""
+    x = batch(rank)
+    model = Model.of(Says(lambda x: x.mean(tuple(range(2, x.ndim)), keepdim=True)))
+    assert torch.equal(model(x), x.flatten(2).mean(2))
+    assert Score(model, "class_score(1)")(x).shape == (2,)
+
+
 @pytest.mark.parametrize(
     ("answer", "told"),
     [

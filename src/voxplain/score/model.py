@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from math import prod
 from typing import Self
 
 import torch
@@ -84,9 +85,7 @@ class Model:
 
     def __call__(self, x: Tensor) -> Tensor:
         """The meant output for a batch (batch, channel, *space): (batch, class) or (batch, class, *space)."""
-        output = pick(self.run(x), self.output)
-        if output.ndim == 1 and output.shape[0] == x.shape[0]:
-            output = output[:, None]
+        output = _with_classes(pick(self.run(x), self.output), x)
         if output.ndim < 2 or output.shape[0] != x.shape[0]:
             raise InputError(
                 f"the model must return one row a sample, got {tuple(output.shape)} for a batch of {x.shape[0]}"
@@ -167,6 +166,13 @@ class Model:
                 f"{asker} needs {access.words}, but this model offers {self.access.words}"
                 f"{': ' + self.reason if self.reason else ''}"
             )
+
+
+def _with_classes(output: Tensor, x: Tensor) -> Tensor:
+    """One number a sample or voxel gets its axis of classes, and a map of a single place becomes a row."""
+    if output.shape in (x.shape[:1], (len(x), *x.shape[2:])):
+        return output[:, None]
+    return output.flatten(1) if output.ndim == x.ndim and prod(output.shape[2:]) == 1 else output
 
 
 def _layers(module: nn.Module) -> dict[str, nn.Module]:

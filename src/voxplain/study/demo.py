@@ -174,7 +174,7 @@ def _tell(rows: Sequence[dict[str, Any]], say: Say) -> None:
     for case in dict.fromkeys(row["case"] for row in rows):
         own = [row for row in rows if row["case"] == case]
         chance = own[0]["mask_share"]
-        say(f"{case}: the lesion fills {chance:.2%} of the image (chance) and holds of the evidence in")
+        say(f"{case}: share of each map's evidence inside the lesion, which fills {chance:.2%} of the image (chance)")
         for row in own:
             share = row["share_in_mask"]
             told = "nothing to measure" if share is None else f"{share:6.1%}, {share / chance:.0f} x chance"
