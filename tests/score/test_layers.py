@@ -1,6 +1,7 @@
 """The layer that is chosen when nobody named one, and how a layer's output is caught."""
 
 from collections import namedtuple
+from dataclasses import replace
 
 import pytest
 import torch
@@ -215,13 +216,15 @@ def test_a_layer_that_runs_for_another_output_is_never_chosen():
             super().__init__()
             self.trunk = nn.Conv2d(1, 4, 3)
             self.head = nn.Linear(4, 2)
-            self.side = nn.Conv2d(4, 4, 3)
+            self.side = nn.Sequential(nn.Conv2d(4, 4, 3), nn.ReLU(), nn.Conv2d(4, 2, 1))
 
         def forward(self, x):
             x = self.trunk(x)
             return {"out": self.head(x.mean((2, 3))), "side": self.side(x)}
 
-    assert chosen(Two(), 1, 16, 16, output="out") == "trunk"
+    model, x = Model.of(Two(), output="out"), torch.rand(1, 1, 16, 16)
+    assert automatic_layer(model, x, maps=False) == "trunk"
+    assert automatic_layer(replace(model, output="side"), x, maps=False) == "side.1"
 
 
 def test_a_single_convolution_before_a_linear_layer_is_no_patch_embedding():

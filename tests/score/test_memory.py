@@ -333,9 +333,10 @@ def test_running_out_with_one_sample_is_told_in_one_sentence(name):
 
 
 def test_a_fixed_batch_cannot_be_halved():
-    model = Model.of(seeded(Greedy, 2, "classification", most=3), fixed_batch=4)
+    score = Score(Model.of(seeded(Greedy, 2, "classification", most=3), fixed_batch=4), "class_score(0)")
     with pytest.raises(MemoryShort, match=r"^out of memory"):
-        Score(model, "class_score(0)")(batch(2, count=4))
+        score(batch(2, count=4))
+    assert score.ledger.fallbacks == []
 
 
 LIMITED = """
