@@ -1,14 +1,18 @@
 """Faults measured in other tools that touch these methods, each turned into something we do right."""
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
 from tests.nets import Awkward, batch, seeded
+from voxplain.data.way_back import bring_back, cell_grid
 from voxplain.errors import InputError, OptionError
 from voxplain.methods import method
 from voxplain.score.model import Model
 from voxplain.score.score import Score
+from voxplain.space.grid import Grid
+from voxplain.types import Quantity
 
 
 def test_each_sample_of_a_batch_is_explained_for_its_own_class_not_for_the_sum():
@@ -126,3 +130,18 @@ def test_a_missing_layer_is_told_with_the_nearest_name():
     """MONAI: a missing layer is a bare KeyError."""
     with pytest.raises(OptionError, match="unknown layer 'secnd'; did you mean 'second'"):
         method("grad_cam(layer='secnd')")(Score(seeded(Awkward, 2, "classification"), "class_score(0)"), batch(2))
+
+
+@pytest.mark.parametrize("rank", [2, 3])
+def test_a_coarse_cell_comes_out_where_it_lies_in_2d_and_in_3d(rank):
+    """pytorch-grad-cam: cell 1 of 4 over 16 voxels lies at 5.5; its 2D maps say so, its 3D maps say 5.29 and ring."""
+    shape = (16, 16, 1) if rank == 2 else (16, 16, 16)
+    coarse = np.zeros((1, *[4] * rank), np.float32)
+    coarse[(0, *[1] * rank)] = 1
+    grid = Grid(shape)
+    cells = cell_grid(grid, [1.5] * rank, [4.0] * rank, [4] * rank)
+    fine = bring_back(coarse, grid, grid, Quantity.SALIENCY, cells=cells).values[0]
+    for axis in range(rank):
+        profile = fine.sum(axis=tuple(n for n in range(3) if n != axis), dtype=np.float64)
+        assert (profile @ np.arange(16)) / profile.sum() == pytest.approx(5.5, abs=1e-6)
+    assert fine.min() >= 0
