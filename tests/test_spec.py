@@ -262,6 +262,9 @@ def test_numbers_and_texts_of_numpy_become_plain_ones():
     made = Leaf(size=np.int64(3), weight=np.float32(0.5), colour=np.str_("green"))
     assert [type(value) for value in (made.size, made.weight, made.colour)] == [int, float, str]
     assert planted(text(made)) == made
+    listed = Tree(sides=[np.int64(3), np.int32(4)])
+    assert [type(side) for side in listed.sides] == [int, int]
+    assert planted(text(listed)) == listed
 
 
 def test_lists_become_tuples_and_stay_hashable():
