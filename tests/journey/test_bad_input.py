@@ -182,6 +182,20 @@ def test_an_output_folder_that_cannot_be_one(explain, files):
     assert [path.name for path in (files / "full").iterdir()] == ["thesis.txt"]
 
 
+@pytest.mark.parametrize("name", ["plan.toml", "rows.jsonl", "cases/a/case.json"])
+def test_a_run_folder_whose_files_are_broken(explain, name):
+    assert explain("--id", "a").code == 0
+    Path("out", name).write_text("{{{")
+    done = explain("--id", "a")
+    assert done.code == 2
+    assert f"{Path(name).name!r} of the run folder is broken" in done.sentence
+
+
+def test_a_device_that_cannot_compute(explain, voxplain):
+    refused(explain("--device", "meta"), "device 'meta' is not available here")
+    refused(voxplain("demo", "--device", "meta", "--out", "out"), "device 'meta' is not available here")
+
+
 @pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs a folder that nobody can write to")
 def test_an_unwritable_output_folder_is_told_before_the_work(explain):
     done = explain("--out", "/proc/voxplain")

@@ -132,6 +132,41 @@ def test_a_changed_image_is_explained_again(explain, files):
     assert (files / "out" / "rows.jsonl").read_text() != first
 
 
+def test_a_changed_mask_is_measured_again(explain, files):
+    explain("--id", "a", "--mask", "mask.nii.gz")
+    image = nibabel.load("mask.nii.gz")
+    nibabel.save(nibabel.Nifti1Image(np.asarray(image.dataobj)[::-1], image.affine), "mask.nii.gz")
+    first = json.loads((files / "out" / "rows.jsonl").read_text())
+    explain("--id", "a", "--mask", "mask.nii.gz")
+    assert json.loads((files / "out" / "rows.jsonl").read_text())["share_in_mask"] != first["share_in_mask"]
+
+
+def test_a_changed_target_or_label_in_the_table_is_done_again(explain, files):
+    for target, label in (("class_score(0)", "cold"), ("class_score(1)", "cold"), ("class_score(1)", "hot")):
+        (files / "cases.csv").write_text(f"id,image,target,label\na,t1.nii.gz,{target},{label}\n")
+        assert explain("--cases", "cases.csv").code == 0
+        facts = json.loads((files / "out" / "cases" / "a" / "case.json").read_text())
+        assert (facts["target"], facts["label"]) == (target, label)
+    assert json.loads((files / "out" / "rows.jsonl").read_text())["target"] == "class_score(index=1)"
+
+
+def test_the_error_of_a_failed_row_keeps_the_files_name_on_the_terminal(explain, files):
+    (files / "Doe_Jane.nii.gz").write_bytes((files / "t1.nii.gz").read_bytes()[:2000])
+    (files / "cases.csv").write_text("image\nt1.nii.gz\nDoe_Jane.nii.gz\n")
+    done = explain("--cases", "cases.csv")
+    assert done.code == 3
+    assert "Doe_Jane" in done.err
+    for name in ("rows.jsonl", "table.csv", "log.txt", "report/index.html"):
+        assert "Doe_Jane" not in (files / "out" / name).read_text()
+    assert "'...' must be a whole NIfTI file" in (files / "out" / "rows.jsonl").read_text()
+
+
+def test_a_value_may_begin_with_a_minus(explain, files):
+    assert explain("--window", "-100,300", "--pad-value", "-1").code == 0
+    plan = tomllib.loads((files / "out" / "plan.toml").read_text())
+    assert (plan["prepare"]["window"], plan["prepare"]["pad_value"]) == ([-100, 300], -1)
+
+
 def test_another_plan_does_not_mix_into_a_run_folder(explain):
     assert explain("--id", "a").code == 0
     done = explain("--id", "a", method="grad_cam")

@@ -28,7 +28,8 @@ def test_a_sidecar_without_an_entry_says_which(run):
     table = json.loads(path.with_name("occlusion.json").read_text())
     del table["target_words"]
     path.with_name("occlusion.json").write_text(json.dumps(table))
-    assert "the map cannot be shown: its JSON file has no entry 'target_words'" in Parsed(write(run.folder)).text
+    words = "the map cannot be shown: the sidecar 'occlusion.json' has no entry 'target_words'"
+    assert words in Parsed(write(run.folder)).text
 
 
 @pytest.mark.parametrize("name", ["image.nii.gz", "mask.nii.gz"])

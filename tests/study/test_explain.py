@@ -1,5 +1,7 @@
 """One case from image to attribution: geometry, units, notes, certificate, provenance."""
 
+import json
+
 import numpy as np
 import pytest
 import torch
@@ -9,7 +11,7 @@ import voxplain as vx
 from tests.nets import Awkward, seeded
 from voxplain.data.image import Image
 from voxplain.data.prepare import Prepare
-from voxplain.errors import InputError
+from voxplain.errors import FileError, InputError
 from voxplain.space.affine import from_parts
 from voxplain.space.grid import Grid
 from voxplain.types import Quantity
@@ -168,6 +170,45 @@ def test_verify_says_that_bytes_are_equal():
     assert ("determinism", "passed") in [(check.name, check.outcome) for check in found.certificate.checks]
 
 
+def test_verify_holds_for_a_derivative_that_preparation_rescaled():
+    found = vx.explain(net(), volume(), "gradient", prepare=Prepare(zscore=True), verify=True)
+    assert found.certificate.passed, found.certificate.failures
+
+
+def test_channels_are_named_in_the_order_the_network_got_them():
+    class First(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.gain = nn.Parameter(torch.ones(()))
+
+        def forward(self, x):
+            value = self.gain * x[:, 0].flatten(1).sum(1)
+            return torch.stack([-value, value], 1)
+
+    values = np.random.default_rng(0).normal(100, 20, (3, 5, 6, 7))
+    image = Image.of(values, Grid((5, 6, 7), OBLIQUE), channels=("flair", "t1", "t2"))
+    found = vx.explain(First(), image, "gradient", prepare=Prepare(channels=("t2", "flair")))
+    assert found.channels == ("t2", "flair")
+    assert found.values[0].any()
+    assert not found.values[1].any()
+
+
+@pytest.mark.parametrize("names", [("one",), ("a", "b", "c", "d")])
+def test_class_names_must_be_as_many_as_classes(names):
+    with pytest.raises(InputError, match="class names must be one for each of the model's 3"):
+        vx.explain(vx.Model.of(net(), class_names=names), volume(), "gradient")
+
+
+def test_a_baseline_with_the_same_score_is_told_without_a_division():
+    module = net()
+    with torch.no_grad():
+        module.head.weight.zero_()
+    found = vx.explain(module, volume(), "integrated_gradients(steps=2)")
+    (check,) = (check for check in found.certificate.checks if check.name == "completeness")
+    assert (check.outcome, check.value) == ("passed", None)
+    assert check.sentence == "f(x) equals f(baseline), and the map sums to 0"
+
+
 def test_verify_catches_a_model_that_rolls_dice():
     class Dice(Awkward):
         def forward(self, x):
@@ -229,6 +270,26 @@ def test_saves_and_loads_the_whole_story(tmp_path):
         )  # fmt: skip
     assert first.quantity is Quantity.SALIENCY
     assert np.array_equal(vx.Attribution.load(first.save(tmp_path / "cam.nii")).coarse.values, first.coarse.values)
+
+
+def test_a_picture_without_millimetres_is_loaded_without_them(tmp_path):
+    found = vx.explain(net(rank=2), picture(), "grad_cam(layer='second')")
+    back = vx.Attribution.load(found.save(tmp_path / "map.nii.gz"))
+    assert (back.grid.unit, back.coarse.grid.unit) == ("px", "px")
+
+
+def test_a_sidecar_knows_no_nan_and_says_when_it_is_not_ours(tmp_path):
+    def refuse(name):
+        raise AssertionError(f"{name} is no JSON")
+
+    found = vx.explain(net(), volume(), "gradient")
+    found.values[0, 0, 0, 0] = np.nan
+    path = found.save(tmp_path / "map.nii.gz")
+    assert json.loads((tmp_path / "map.json").read_text(), parse_constant=refuse)["sum"] is None
+    for broken, words in (('{"quantity": "signed relevance"}', "has no entry"), ("[]", "must be one that save")):
+        (tmp_path / "map.json").write_text(broken)
+        with pytest.raises(FileError, match=rf"'map\.json' {words}"):
+            vx.Attribution.load(path)
 
 
 def test_plots_itself_over_its_image():

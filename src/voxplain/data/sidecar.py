@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -39,19 +40,31 @@ def load(path: Path) -> Attribution:
     """Read back the map at `path` with its sidecar; raises `FileError` where the sidecar is missing or broken."""
     stem = _stem(path)
     told = _read_json(stem.with_name(f"{stem.name}.json"))
+    try:
+        return _attribution(path, told)
+    except KeyError as error:
+        raise FileError(f"the sidecar '{stem.name}.json' has no entry {error}") from error
+    except (TypeError, ValueError, AttributeError) as error:
+        raise FileError(
+            f"the sidecar '{stem.name}.json' must be one that save() wrote, got another: {error}"
+        ) from error
+
+
+def _attribution(path: Path, told: Mapping[str, Any]) -> Attribution:
+    """The map at `path` with the story that its sidecar tells."""
     files = dict(told.get("files", {}))
-    image = read_nifti(path)
+    image, unit = read_nifti(path), told.get("grid_unit", "mm")  # NIfTI has no word for pixels without a size
     coarse_name, error_name = files.pop("coarse", None), files.pop("stderr", None)
     coarse = None if coarse_name is None else read_nifti(path.with_name(coarse_name))
     return Attribution(
         values=image.values,
-        grid=image.grid,
+        grid=replace(image.grid, unit=unit),
         quantity=Quantity(told["quantity"]),
         **{name: told[name] for name in ("method", "target", "target_words", "unit", "layer", "evidence", "numbers")},
         channels=tuple(told["channels"]),
         notes=tuple(told["notes"]),
         standard_error=None if error_name is None else read_nifti(path.with_name(error_name)).values,
-        coarse=None if coarse is None else Coarse(coarse.values, coarse.grid),
+        coarse=None if coarse is None else Coarse(coarse.values, replace(coarse.grid, unit=unit)),
         parts={name: read_nifti(path.with_name(file)).values for name, file in files.items()},
         certificate=Certificate.from_table(told["certificate"]),
         provenance=Provenance.from_table(told["provenance"]),
@@ -67,6 +80,7 @@ def table(attribution: Attribution) -> dict[str, Any]:
         "target_words": attribution.target_words,
         "quantity": str(attribution.quantity),
         "unit": attribution.unit,
+        "grid_unit": attribution.grid.unit,
         "channels": list(attribution.channels),
         "layer": attribution.layer,
         "evidence": attribution.evidence,
