@@ -37,7 +37,7 @@ PREPARE = vx.Prepare(
 METHODS = (
     "occlusion(window=32, stride=16, fill='minimum')",
     "gradient",
-    "integrated_gradients(steps=128, baseline='minimum')",
+    "integrated_gradients(steps=32, baseline='minimum')",
     "grad_cam",
 )
 """Covered with black and started from black, as it is outside the head: 0 would be grey after mean and std."""
