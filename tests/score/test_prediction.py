@@ -65,7 +65,7 @@ def test_a_segmentation_counts_voxels_and_leaves_out_the_background():
     found = said(segmented([[0, 0, 2], [1, 2, 2]]))
     assert (found.kind, found.predicted) == ("segmentation", None)
     assert found.scores == (2.0, 1.0, 3.0)
-    assert found.words == "meningioma: 1 voxels, pituitary: 3 voxels"
+    assert found.words == "meningioma: 1 voxels, pituitary: 3 voxels on the model's grid of 2 x 3"
     assert found.labels.tolist() == [[0, 0, 2], [1, 2, 2]]
     assert found.default_target == Region(2)
 
@@ -78,7 +78,7 @@ def test_the_background_is_never_the_default_target():
 def test_one_logit_a_voxel_segments_in_two():
     found = said([[[[1.0, -1.0, -1.0]]]], names=["nothing", "tumour"])
     assert found.scores == (2.0, 1.0)
-    assert found.words == "tumour: 1 voxels"
+    assert found.words == "tumour: 1 voxels on the model's grid of 1 x 3"
     assert found.labels.tolist() == [[1, 0, 0]]
     assert found.default_target == Region(1)
 
@@ -87,7 +87,7 @@ def test_overlapping_classes_have_no_background():
     found = said([[[[1.0, -1.0, -2.0]], [[2.0, 1.0, -1.0]]]], "multi_label", ["core", "whole"])
     assert found.overlapping
     assert found.scores == (1.0, 2.0)
-    assert found.words == "core: 1 voxels, whole: 2 voxels"
+    assert found.words == "core: 1 voxels, whole: 2 voxels on the model's grid of 1 x 3"
     assert found.labels.tolist() == [[2, 2, 0]]
     assert found.default_target == Region(1)
 

@@ -484,3 +484,39 @@ def test_planned_chunks_stand_in_the_ledger_by_kind_of_pass():
     score.grad(batch(2))
     assert set(score.ledger.chunks) == {"forward", "backward"}
     assert score.ledger.fallbacks == []
+
+
+@pytest.mark.parametrize("count", [3, 1])
+def test_masks_must_be_one_or_as_many_as_the_batch(count):
+    module, x = seeded(Awkward, 2, "segmentation"), batch(2, count=2)
+    score = Score(module, "region(1, over='mask')", mask=torch.ones(count, *x.shape[2:]))
+    if count == 1:
+        assert len(score.grad(x).values) == len(score.freeze(x)[0]) == 2
+        return
+    for ask in (score.grad, score.freeze, lambda x: score.tap(x, ["second"])):
+        with pytest.raises(InputError, match="must hold 1 sample or as many as the batch, got 3"):
+            ask(x)
+
+
+def test_a_fixed_chunk_that_ran_out_of_memory_is_not_tried_again():
+    sizes = []
+
+    class Hungry(Awkward):
+        def forward(self, x):
+            sizes.append(len(x))
+            if len(x) > 2:
+                raise RuntimeError("out of memory")
+            return super().forward(x)
+
+    score = Score(seeded(Hungry, 2, "classification"), "class_score(0)", chunk=4)
+    score(batch(2, count=4)), score(batch(2, count=4))
+    assert sizes == [4, 2, 2, 2, 2]
+
+
+def test_every_class_comes_from_the_same_calls():
+    module, x = seeded(Awkward, 2, "classification"), batch(2, count=3)
+    clean, frozen = Score(module, "class_score").freeze(x)
+    (piece,) = frozen.stream(3, lambda index: (x[index], index), like=x, every=True)
+    with torch.no_grad():
+        torch.testing.assert_close(piece.values, module(x))
+    torch.testing.assert_close(piece.values.gather(1, frozen.classes[:, None])[:, 0], clean)

@@ -78,11 +78,20 @@ def test_probabilities_of_maps_are_taken_across_classes_not_space():
     close(probabilities(maps(4, 5), "auto").sum(1), torch.ones(2, 4, 5))
 
 
-@pytest.mark.parametrize("spec", ["probability(0)", "region(0, over='whole', of='probability')"])
-def test_a_regression_has_no_probabilities(spec):
-    output = LOGITS if spec.startswith("prob") else maps(4, 4)
+def test_a_regression_has_no_probabilities():
     with pytest.raises(InputError, match=r"^the output of a regression model has no probabilities; use regression\(\)"):
-        read(spec, output, "regression")
+        read("region(0, over='whole', of='probability')", maps(4, 4), "regression")
+
+
+@pytest.mark.parametrize("name", ["class_score", "probability", "margin"])
+def test_a_regression_has_no_classes(name):
+    with pytest.raises(InputError, match=rf"^{name}: a regression model has no classes; use regression\(\) as target$"):
+        read(f"{name}(0)", LOGITS, "regression")
+
+
+@pytest.mark.parametrize(("of", "unit"), [("logit", "logits"), ("probability", "probability")])
+def test_a_region_tells_the_unit_of_what_it_reads(of, unit):
+    assert target(f"region(1, of='{of}')").unit == unit
 
 
 # --- classification ------------------------------------------------------------------------------------------------

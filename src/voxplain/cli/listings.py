@@ -42,7 +42,7 @@ def _methods() -> list[dict[str, Any]]:
 def _targets() -> list[dict[str, Any]]:
     from voxplain.score.target import TARGETS
 
-    return [{**_entry(name, cls), "unit": cls.unit} for name, cls in TARGETS.items()]
+    return [{**_entry(name, cls), "unit": cls.unit_words} for name, cls in TARGETS.items()]
 
 
 def _metrics() -> list[dict[str, Any]]:

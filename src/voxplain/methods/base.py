@@ -47,6 +47,8 @@ class Map:
     """True where values are derivatives by the input: their unit changes with the scale of the intensities."""
     siblings: tuple[Map, ...] = ()
     """One map each for further layers that were asked for together."""
+    by_class: Tensor | None = None
+    """(batch, class, channel or 1, *space): the same map for every class or output, where one set of calls gave all."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,3 +86,41 @@ class Method(Options, ABC):
     @abstractmethod
     def _map(self, score: Score, x: Tensor) -> Map:
         """The method itself, on a checked batch."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sampled(Method):
+    """Options of a method whose map is a mean over random draws.
+
+    Draws depend on the seed and their number only, and are the same for every image of a batch.
+    """
+
+    samples: int = 100
+    """Draws at most."""
+    seed: int | None = None
+    """Seed of the draws; left out: the run's own."""
+    tolerance: float | None = None
+    """Stop once the largest standard error is below this share of the map's largest value.
+
+    Looked at after 1/8, 1/4 and 1/2 of the draws.
+    """
+
+    def _check(self) -> None:
+        self._require(self.samples >= 1, "samples", "at least 1")
+        self._require(self.seed is None or self.seed >= 0, "seed", "at least 0")
+        self._require(self.tolerance is None or self.tolerance > 0, "tolerance", "more than 0")
+
+    def _seed(self, score: Score) -> int:
+        return score.seed if self.seed is None else self.seed
+
+    def _schedule(self) -> list[int]:
+        """How many draws are done at each look; fixed beforehand, so that stopping depends on the map alone."""
+        looks = [] if self.tolerance is None else [self.samples // part for part in (8, 4, 2)]
+        return [*dict.fromkeys(count for count in looks if count > 1), self.samples]
+
+    def _precise(self, values: Tensor, standard_error: Tensor) -> bool:
+        """True where every sample of a batch is known well enough to stop (batch, ...)."""
+        if self.tolerance is None:
+            return False
+        largest = values.abs().flatten(1).amax(dim=1)
+        return bool((standard_error.flatten(1).amax(dim=1) <= self.tolerance * largest).all())

@@ -6,8 +6,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from voxplain.score.choice import probabilities, resolved, scores
 from voxplain.score.model import Model
-from voxplain.score.target import ClassScore, Region, Regression, Target, probabilities, resolved, scores
+from voxplain.score.target import ClassScore, Region, Regression, Target
 
 
 @dataclass(frozen=True, eq=False)
@@ -18,7 +19,7 @@ class Prediction:
     """classification, segmentation or regression."""
     class_names: tuple[str, ...]
     scores: tuple[float, ...]
-    """Logits a class, output values of a regression, or voxels a class of a segmentation."""
+    """Logits a class, output values of a regression, or voxels a class of a segmentation (on the output's grid)."""
     probabilities: tuple[float, ...]
     """One a class; empty for regression and segmentation."""
     predicted: int | None
@@ -77,7 +78,10 @@ def _segmentation(output: Tensor, model: Model) -> Prediction:
     inside = values > 0 if overlapping else torch.stack([best == n for n in range(count)])
     sizes = inside.flatten(1).sum(dim=1).tolist()
     told = range(0 if overlapping else 1, count)
-    words = ", ".join(f"{_name(n, model.class_names)}: {sizes[n]} voxels" for n in told) or "one number a voxel"
+    counted = ", ".join(f"{_name(n, model.class_names)}: {sizes[n]} voxels" for n in told)
+    # The output's grid need not be the image's: without its size a count would be taken for the image's own voxels.
+    grid = " x ".join(map(str, values.shape[1:]))
+    words = f"{counted} on the model's grid of {grid}" if counted else "one number a voxel"
     counts = tuple(map(float, sizes))
     return Prediction("segmentation", model.class_names, counts, (), None, words, overlapping, labels)
 

@@ -42,9 +42,14 @@ def rows_of(mask: Tensor | None, rows: Tensor) -> Tensor | None:
     """The given mask (batch or 1, *space) of some samples of the batch."""
     if mask is None or len(mask) == 1:
         return mask
-    if int(rows.max()) >= len(mask):
-        raise InputError(f"region mask must hold 1 sample or as many as the batch, got {len(mask)}")
+    check_count(mask, int(rows.max()) + 1, exactly=False)
     return mask[rows.to(mask.device)]
+
+
+def check_count(mask: Tensor | None, count: int, exactly: bool = True) -> None:
+    """Raise unless there is one mask for all samples, or one for each of `count`."""
+    if mask is not None and len(mask) != 1 and (len(mask) < count or (exactly and len(mask) != count)):
+        raise InputError(f"region mask must hold 1 sample or as many as the batch, got {len(mask)}")
 
 
 def hint(over: str, index: int) -> str:

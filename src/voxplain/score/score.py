@@ -7,6 +7,7 @@ gradients are taken by `torch.autograd.grad` with respect to the input only.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple, TypeVar
 
@@ -15,12 +16,13 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from voxplain.errors import InputError, MemoryShort, OptionError
-from voxplain.score.cells import CellTracker
-from voxplain.score.layers import Tap, caught, checked
+from voxplain.score.choice import Choice, joined
+from voxplain.score.layers import Tap
 from voxplain.score.memory import Ledger, plan_chunk, short_of_memory
 from voxplain.score.model import Model
-from voxplain.score.regions import rows_of
-from voxplain.score.target import Choice, Target
+from voxplain.score.passes import Answer, Ask, answered
+from voxplain.score.regions import check_count, rows_of
+from voxplain.score.target import Target
 from voxplain.score.target import target as as_target
 from voxplain.types import Access
 
@@ -32,7 +34,10 @@ T = TypeVar("T")
 
 
 class Piece(NamedTuple):
-    """What one chunk of a stream gave: which samples (n,), their scores (n,) and gradients (empty if not asked for)."""
+    """What one chunk of a stream gave: which samples (n,), their scores (n,) and gradients (empty if not asked for).
+
+    Scores are (n, class) where those of every class were asked for.
+    """
 
     samples: Tensor
     values: Tensor
@@ -65,6 +70,9 @@ class Score:
         *,
         spacing_mm: tuple[float, ...] | None = None,
         mask: Tensor | None = None,
+        reference: Tensor | None = None,
+        segments: Tensor | None = None,
+        seed: int = 0,
         budget: int | None = None,
         chunk: int | None = None,
         access: Access = Access.RULES,
@@ -74,18 +82,22 @@ class Score:
         """Fuse `model` and `target`.
 
         `spacing_mm` is the voxel size along the input's spatial axes (None: it has no millimetres), `mask`
-        (batch or 1, *space of the output) serves targets over a mask, `budget` is in bytes (None: half of what is
-        free), `chunk` fixes the samples at once (None: planned), `access` limits what methods may ask besides the
-        model's own limit, `choice` holds class and region once they are frozen.
+        (batch or 1, *space of the output) serves targets over a mask, `reference` (n, channel, *space) are images to
+        compare with, `segments` (batch or 1, *space) labels parts of the input, `seed` serves methods that draw at
+        random, `budget` is in bytes (None: half of what is free), `chunk` fixes the samples at once (None: planned),
+        `access` limits what methods may ask besides the model's own limit, `choice` holds class and region once they
+        are frozen.
         """
         self.model = model if isinstance(model, Model) else Model.of(model)
         self.target = as_target(target)
         for name, value in (("budget", budget), ("chunk", chunk)):
             if value is not None and value < 1:
                 raise OptionError(f"score: {name} must be at least 1, got {value}")
-        self.spacing_mm, self.mask, self.budget, self.chunk = spacing_mm, mask, budget, chunk
+        self.spacing_mm, self.mask, self.reference, self.segments = spacing_mm, mask, reference, segments
+        self.seed, self.budget, self.chunk = seed, budget, chunk
         self.access, self.choice = min(access, self.model.access), choice
         self.ledger = Ledger() if ledger is None else ledger
+        self.ask: Callable[[Ask], Answer] = _alone
 
     def __call__(self, x: Float[Tensor, "batch channel *space"]) -> Float[Tensor, " batch"]:
         """Scores (batch,), float64, without gradients."""
@@ -96,8 +108,9 @@ class Score:
         """What the model says about a batch, without gradients."""
 
         def work(index: Tensor) -> Tensor:
+            self.ledger.forwards += len(index)
             with torch.no_grad():
-                return self._output(x[index])
+                return self.model(self.model.filled(x[index].to(self.model.device, self.model.dtype)))[: len(index)]
 
         return torch.cat(list(self._chunks(len(x), x, work, backward=False)))
 
@@ -105,56 +118,48 @@ class Score:
         """Scores of the clean batch, and the score with each sample's class and region fixed by it: one forward."""
         if self.choice is not None:
             return self(x), self
-
-        def work(index: Tensor) -> tuple[Tensor, Choice]:
-            with torch.no_grad():
-                output = self._output(x[index])
-                choice = self._chosen(output, index)
-                return self._values(output, choice).double().to(x.device), choice
-
-        values, choices = zip(*self._chunks(len(x), x, work, backward=False), strict=True)
-        return torch.cat(values), self.frozen(joined(choices))
+        check_count(self.mask, len(x))
+        work = lambda index: self._asked(x[index], index)  # noqa: E731
+        found = list(self._chunks(len(x), x, work, backward=False))
+        values = torch.cat([answer.values.to(x.device) for answer in found])
+        return values, self.frozen(joined([answer.choice for answer in found]))
 
     def frozen(self, choice: Choice) -> Score:
         """The same score with class and region fixed; the ledger is shared."""
-        return Score(
-            self.model,
-            self.target,
-            spacing_mm=self.spacing_mm,
-            mask=self.mask,
-            budget=self.budget,
-            chunk=self.chunk,
-            access=self.access,
-            choice=choice,
-            ledger=self.ledger,
-        )
+        twin = copy.copy(self)
+        twin.choice = choice
+        return twin
 
     def grad(self, x: Float[Tensor, "batch channel *space"]) -> Graded:
         """Scores and their gradient with respect to the batch: one forward and one backward, no weight gradients."""
         self._require(Access.GRADIENT, "taking gradients")
-        work = lambda index: self._graded(x[index], index)  # noqa: E731
-        values, gradients, classes = zip(*self._chunks(len(x), x, work, backward=True), strict=True)
-        return Graded(torch.cat(values).to(x.device), torch.cat(gradients).to(x.device), torch.cat(classes))
+        check_count(self.mask, len(x))
+        work = lambda index: self._asked(x[index], index, gradient=True)  # noqa: E731
+        found = list(self._chunks(len(x), x, work, backward=True))
+        values, gradients = (torch.cat(parts).to(x.device) for parts in zip(*map(_graded, found), strict=True))
+        return Graded(values, gradients, torch.cat([answer.choice.index for answer in found]))
 
     def tap(self, x: Float[Tensor, "batch channel *space"], layers: Sequence[str]) -> Tapped:
         """Scores, and for each layer its activations and their gradients: one forward, one backward to the layers."""
         self._require(Access.LAYERS, "reading layers")
         for name in layers:
             self.model.layer(name)
-        work = lambda index: self._tapped(x[index], index, layers)  # noqa: E731
-        values, taps, classes = zip(*self._chunks(len(x), x, work, backward=True), strict=True)
-        together = [_joined_taps(same) for same in zip(*taps, strict=True)]
-        return Tapped(torch.cat(values).to(x.device), together, torch.cat(classes))
+        check_count(self.mask, len(x))
+        work = lambda index: self._asked(x[index], index, layers=tuple(layers))  # noqa: E731
+        found = list(self._chunks(len(x), x, work, backward=True))
+        values = torch.cat([answer.values for answer in found]).to(x.device)
+        together = [_joined_taps(same) for same in zip(*(answer.taps for answer in found), strict=True)]
+        return Tapped(values, together, torch.cat([answer.choice.index for answer in found]))
 
-    def stream(self, count: int, make: Make, *, like: Tensor) -> Iterator[Piece]:
-        """Scores of `count` samples that `make` builds lazily, chunk by chunk; `like` is a batch of their shape."""
+    def stream(self, count: int, make: Make, *, like: Tensor, every: bool = False) -> Iterator[Piece]:
+        """Scores of `count` samples that `make` builds lazily, chunk by chunk; `like` is a batch of their shape.
+
+        With `every`, the number of each class or output (n, class) instead of the explained one's alone.
+        """
 
         def work(index: Tensor) -> Piece:
-            batch, rows = make(index)
-            with torch.no_grad():
-                output = self._output(batch)
-                values = self._values(output, self._chosen(output, rows))
-            return Piece(index, values.double().to(like.device), values.new_empty(0))
+            answer = self._asked(*make(index), every=every)
+            return Piece(index, answer.values.to(like.device), answer.values.new_empty(0))
 
         return self._chunks(count, like, work, backward=False)
 
@@ -163,51 +168,23 @@ class Score:
         self._require(Access.GRADIENT, "taking gradients")
 
         def work(index: Tensor) -> Piece:
-            graded = self._graded(*make(index))
-            return Piece(index, graded.values.to(like.device), graded.gradient.to(like.device))
+            values, gradient = _graded(self._asked(*make(index), gradient=True))
+            return Piece(index, values.to(like.device), gradient.to(like.device))
 
         return self._chunks(count, like, work, backward=True)
 
-    def _graded(self, batch: Tensor, rows: Tensor) -> Graded:
-        with torch.inference_mode(False), torch.enable_grad():
-            leaf = batch.detach().to(self.model.device, self.model.dtype, copy=True).requires_grad_()
-            output = self._output(leaf.clone())  # a leaf must not be changed in place, as some networks do first
+    def _asked(
+        self, batch: Tensor, rows: Tensor, *, every: bool = False, gradient: bool = False, layers: tuple[str, ...] = ()
+    ) -> Answer:
+        """The answer of one pass; `rows` are the samples of the clean batch that these were made from."""
+
+        def read(output: Tensor) -> tuple[Tensor, Choice]:
             choice = self._chosen(output, rows)
-            values = self._values(output, choice)
-            (gradient,) = self._gradient(values, [leaf])
-        return Graded(values.detach().double(), gradient, choice.index)
+            reader = self.target.read_all if every else self.target.read
+            return reader(output, choice, self.model.head), choice
 
-    def _tapped(self, x: Tensor, rows: Tensor, layers: Sequence[str]) -> Tapped:
-        with torch.inference_mode(False), torch.enable_grad():
-            leaf = x.detach().to(self.model.device, self.model.dtype, copy=True)
-            tracker = CellTracker(leaf)
-            with caught(self.model, layers, tracker) as catches, tracker:
-                output = self._output(leaf)
-            kept = [checked(name, catches[name], x) for name in layers]
-            choice = self._chosen(output, rows)
-            values = self._values(output, choice)
-            gradients = self._gradient(values, [activation for activation, _ in kept])
-        taps = [
-            Tap(name, activation.detach()[: len(x)], gradient[: len(x)], cells)  # a fixed batch was filled up
-            for name, (activation, cells), gradient in zip(layers, kept, gradients, strict=True)
-        ]
-        return Tapped(values.detach().double(), taps, choice.index)
-
-    def _gradient(self, values: Tensor, inputs: list[Tensor]) -> list[Tensor]:
-        if not values.requires_grad:
-            raise InputError(f"{self.target}: the score does not depend on what the method differentiates by")
-        self.ledger.backwards += len(values)
-        try:
-            found = torch.autograd.grad(values.sum(), inputs, allow_unused=True)
-        except RuntimeError as error:
-            if short_of_memory(error):
-                raise
-            raise InputError(f"the model cannot be differentiated: {str(error).splitlines()[0][:200]}") from error
-        return [torch.zeros_like(of) if part is None else part for part, of in zip(found, inputs, strict=True)]
-
-    def _output(self, batch: Tensor) -> Tensor:
-        self.ledger.forwards += len(batch)
-        return self.model(self.model.filled(batch.to(self.model.device, self.model.dtype)))[: len(batch)]
+        meaning = f"{self.target}{' of every class' if every else ''}"
+        return self.ask(Ask(self.model, batch, read, meaning, self.ledger, gradient, layers))
 
     @property
     def classes(self) -> Tensor:
@@ -215,9 +192,6 @@ class Score:
         if self.choice is None:
             raise InputError("the score must be frozen by a clean batch before its classes are known")
         return self.choice.index
-
-    def _values(self, output: Tensor, choice: Choice) -> Tensor:
-        return self.target.read(output, choice, self.model.head)
 
     def _chosen(self, output: Tensor, rows: Tensor) -> Choice:
         if self.choice is not None:
@@ -245,10 +219,11 @@ class Score:
             start += size
 
     def _planned(self, like: Tensor, backward: bool) -> int:
+        kind = "backward" if backward else "forward"
         fixed = self.model.fixed_batch or self.chunk
         if fixed is not None:
-            self.ledger.chunks["backward" if backward else "forward"] = fixed
-            return fixed
+            self.ledger.chunks[kind] = min(fixed, self.ledger.chunks.get(kind, fixed))
+            return self.ledger.chunks[kind]
         shell = like[:1].to(self.model.device, self.model.dtype)
         return plan_chunk(self.model.module, shell, backward=backward, budget=self.budget, ledger=self.ledger)
 
@@ -266,16 +241,18 @@ class Score:
         return size // 2
 
 
-def joined(choices: Sequence[Choice]) -> Choice:
-    """The choices of several chunks as those of one batch."""
+def _alone(ask: Ask) -> Answer:
+    """The answer to one ask, from a pass of its own."""
+    (answer,) = answered([ask])
+    if isinstance(answer, Exception):
+        raise answer
+    return answer
 
-    def together(parts: Sequence[Tensor | None]) -> Tensor | None:
-        tensors = [part for part in parts if part is not None]
-        return torch.cat(tensors) if tensors else None
 
-    index = torch.cat([choice.index for choice in choices])
-    against = together([choice.against for choice in choices])
-    return Choice(index, against, together([choice.region for choice in choices]))
+def _graded(answer: Answer) -> tuple[Tensor, Tensor]:
+    if answer.gradient is None:
+        raise RuntimeError("a pass was asked for a gradient and gave none")
+    return answer.values, answer.gradient
 
 
 def _joined_taps(taps: Sequence[Tap]) -> Tap:

@@ -15,66 +15,34 @@ from torch import Tensor
 
 from voxplain.errors import InputError
 from voxplain.score import regions
+from voxplain.score.choice import Choice, chosen_class, probabilities, resolved, scores
 from voxplain.spec import Options, build
 from voxplain.types import Head
-
-
-@dataclass(frozen=True, eq=False)
-class Choice:
-    """What was chosen for each sample of a batch from its clean output."""
-
-    index: Tensor
-    """(batch,) class or output number."""
-    against: Tensor | None = None
-    """(batch,) the rival class of a margin."""
-    region: Tensor | None = None
-    """(batch, *space) of the output, boolean."""
-
-    def take(self, rows: Tensor) -> Choice:
-        """The choices of the given samples, in that order, repeats allowed."""
-        if int(rows.max()) >= len(self.index):
-            raise InputError(f"the score was frozen by a batch of {len(self.index)} samples, got a larger one")
-        return Choice(*(None if part is None else part[rows.to(part.device)] for part in self._parts()))  # type: ignore[arg-type]
-
-    def _parts(self) -> tuple[Tensor | None, ...]:
-        return self.index, self.against, self.region
-
-
-def scores(output: Tensor, head: Head) -> Tensor:
-    """Output as one score a class along axis 1; a one-logit head becomes (minus the logit, the logit)."""
-    return torch.cat([-output, output], dim=1) if resolved(output, head) == "one_logit" else output
-
-
-def probabilities(output: Tensor, head: Head) -> Tensor:
-    """Class probabilities along axis 1: softmax, or a sigmoid each for one-logit and multi-label heads."""
-    values, kind = scores(output, head), resolved(output, head)
-    if kind == "regression":
-        raise InputError("the output of a regression model has no probabilities; use regression() as target")
-    return values.softmax(dim=1) if kind == "softmax" else values.sigmoid()
-
-
-def resolved(output: Tensor, head: Head) -> Head:
-    """The head that 'auto' stands for; one that the output's channels contradict is an error."""
-    if head == "auto":
-        return "one_logit" if output.shape[1] == 1 else "softmax"
-    if head == "one_logit" and output.shape[1] != 1:
-        raise InputError(f"a one_logit head must have 1 output, got {output.shape[1]}")
-    return head
 
 
 @dataclass(frozen=True)
 class Target(Options, ABC):
     """Output (batch, class, *space) -> one number a sample."""
 
-    unit: ClassVar[str]
+    unit_words: ClassVar[str]
+    """What one unit of the score is, with default options."""
+
+    @property
+    def unit(self) -> str:
+        """What one unit of the score is."""
+        return self.unit_words
 
     @abstractmethod
     def choose(self, output: Tensor, head: Head, mask: Tensor | None) -> Choice:
         """Fix class and region from the clean output; raises `InputError` where the output is of another kind."""
 
     @abstractmethod
+    def read_all(self, output: Tensor, choice: Choice, head: Head) -> Tensor:
+        """The same number of each sample for every class or output (batch, class), differentiable."""
+
     def read(self, output: Tensor, choice: Choice, head: Head) -> Tensor:
         """The meant number of each sample (batch,), differentiable."""
+        return self.read_all(output, choice, head).gather(1, choice.index[:, None].to(output.device))[:, 0]
 
     @abstractmethod
     def words(self, index: int, class_names: Sequence[str]) -> str:
@@ -98,18 +66,10 @@ class _OfClass(Target):
             raise InputError(
                 f"{self.name}: the model gives a map of classes {tuple(output.shape)}; use region(class) as target"
             )
+        if head == "regression":
+            raise InputError(f"{self.name}: a regression model has no classes; use regression() as target")
         values = scores(output, head)
         return Choice(chosen_class(values, self.index, self.name))
-
-
-def chosen_class(values: Tensor, index: int | None, name: str) -> Tensor:
-    """(batch,) the given class, checked, or each sample's highest."""
-    count = values.shape[1]
-    if index is None:
-        return values.detach().argmax(dim=1)
-    if not 0 <= index < count:
-        raise InputError(f"{name}: class must be between 0 and {count - 1}, got {index}")
-    return torch.full((values.shape[0],), index, device=values.device)
 
 
 def _told(part: Tensor | None) -> Tensor:
@@ -118,19 +78,15 @@ def _told(part: Tensor | None) -> Tensor:
     return part
 
 
-def _at(values: Tensor, index: Tensor) -> Tensor:
-    return values.gather(1, index[:, None].to(values.device))[:, 0]
-
-
 @dataclass(frozen=True)
 class ClassScore(_OfClass):
     """The class's logit: the evidence before normalisation. One-logit heads: class 0 is minus the logit."""
 
     name = "class_score"
-    unit = "logits"
+    unit_words = "logits"
 
-    def read(self, output: Tensor, choice: Choice, head: Head) -> Tensor:
-        return _at(scores(output, head), choice.index)
+    def read_all(self, output: Tensor, choice: Choice, head: Head) -> Tensor:
+        return scores(output, head)
 
     def words(self, index: int, class_names: Sequence[str]) -> str:
         return f"score (logit) of {class_words(index, class_names)}"
@@ -141,10 +97,10 @@ class Probability(_OfClass):
     """The class's probability: softmax, or sigmoid for one-logit and multi-label heads."""
 
     name = "probability"
-    unit = "probability"
+    unit_words = "probability"
 
-    def read(self, output: Tensor, choice: Choice, head: Head) -> Tensor:
-        return _at(probabilities(output, head), choice.index)
+    def read_all(self, output: Tensor, choice: Choice, head: Head) -> Tensor:
+        return probabilities(output, head)
 
     def words(self, index: int, class_names: Sequence[str]) -> str:
         return f"probability of {class_words(index, class_names)}"
@@ -155,7 +111,7 @@ class Margin(_OfClass):
     """The class's logit minus its rival's; the rival is the runner-up on the clean image unless named."""
 
     name = "margin"
-    unit = "logits"
+    unit_words = "logits"
     _: KW_ONLY
     against: int | None = None
     """Rival class number; left out: the highest other class on the clean image."""
@@ -173,11 +129,11 @@ class Margin(_OfClass):
             rival = values.scatter(1, choice.index[:, None], -torch.inf).argmax(dim=1)
         return replace(choice, against=rival)
 
-    def read(self, output: Tensor, choice: Choice, head: Head) -> Tensor:
+    def read_all(self, output: Tensor, choice: Choice, head: Head) -> Tensor:
         values = scores(output, head)
         if resolved(output, head) == "one_logit":  # the one logit already is the log-odds between the two
-            return _at(values, choice.index)
-        return _at(values, choice.index) - _at(values, _told(choice.against))
+            return values
+        return values - values.gather(1, _told(choice.against)[:, None].to(values.device))
 
     def words(self, index: int, class_names: Sequence[str]) -> str:
         rival = "its strongest rival" if self.against is None else class_words(self.against, class_names)
@@ -189,7 +145,7 @@ class Regression(Target):
     """An output number minus a reference value, so that zero means 'as expected'."""
 
     name = "regression"
-    unit = "output units"
+    unit_words = "output units"
     index: int = 0
     """Which output number."""
     _: KW_ONLY
@@ -201,8 +157,8 @@ class Regression(Target):
             raise InputError(f"regression: the model gives a map {tuple(output.shape)}; use region(channel) as target")
         return Choice(chosen_class(output, self.index, self.name))
 
-    def read(self, output: Tensor, choice: Choice, head: Head) -> Tensor:
-        return _at(output, choice.index) - self.reference
+    def read_all(self, output: Tensor, choice: Choice, head: Head) -> Tensor:
+        return output - self.reference
 
     def words(self, index: int, class_names: Sequence[str]) -> str:
         named = class_names[index] if index < len(class_names) else f"output {index}"
@@ -214,7 +170,7 @@ class Region(Target):
     """The mean (or sum) of a class's logit over a region of a segmentation output."""
 
     name = "region"
-    unit = "logits"
+    unit_words = "logits"
     index: int = 1
     """Class number."""
     _: KW_ONLY
@@ -254,10 +210,24 @@ class Region(Target):
             raise InputError(f"{self}: the region is empty{regions.hint(self.over, self.index)}")
         return Choice(index, region=region)
 
+    @property
+    def unit(self) -> str:
+        return "logits" if self.of == "logit" else "probability"
+
     def read(self, output: Tensor, choice: Choice, head: Head) -> Tensor:
-        values = scores(output, head) if self.of == "logit" else probabilities(output, head)
+        return self._over(self._each_voxel(output, head)[:, self.index], choice)
+
+    def read_all(self, output: Tensor, choice: Choice, head: Head) -> Tensor:
+        classes = self._each_voxel(output, head).unbind(dim=1)
+        return torch.stack([self._over(values, choice) for values in classes], dim=1)
+
+    def _each_voxel(self, output: Tensor, head: Head) -> Tensor:
+        return scores(output, head) if self.of == "logit" else probabilities(output, head)
+
+    def _over(self, values: Tensor, choice: Choice) -> Tensor:
+        """Mean or sum over the region of numbers (batch, *space)."""
         place = _told(choice.region).to(values.device)
-        total = values[:, self.index].where(place, 0).flatten(1).sum(dim=1)
+        total = values.where(place, 0).flatten(1).sum(dim=1)
         return total if self.reduce == "sum" else total / place.flatten(1).sum(dim=1)
 
     def words(self, index: int, class_names: Sequence[str]) -> str:

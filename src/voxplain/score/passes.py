@@ -1,0 +1,174 @@
+"""Passes through a network: what was asked about a batch, and the fewest forwards and backwards that answer it.
+
+Questions about equal batches share a forward; those that also mean the same number share the backward.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from voxplain.errors import InputError
+from voxplain.score.cells import Cells, CellTracker
+from voxplain.score.choice import Choice
+from voxplain.score.layers import Catch, Tap, caught, checked
+from voxplain.score.memory import Ledger, short_of_memory
+from voxplain.score.model import Model
+
+Read = Callable[[Tensor], tuple[Tensor, Choice]]
+"""Output of a batch -> the meant numbers (batch,) or (batch, class), differentiable, and what they belong to."""
+
+
+@dataclass(frozen=True, eq=False)
+class Ask:
+    """What a score wants to know about a batch."""
+
+    model: Model
+    batch: Tensor
+    read: Read
+    meaning: str
+    """The target in words: asks of one meaning and choice share their backward."""
+    ledger: Ledger
+    gradient: bool = False
+    """The gradient by the batch."""
+    layers: tuple[str, ...] = ()
+    """Layers whose activations and gradients are wanted."""
+
+
+@dataclass(frozen=True, eq=False)
+class Answer:
+    """What the network said: numbers in float64, the choice they belong to, and what was asked besides."""
+
+    values: Tensor
+    choice: Choice
+    gradient: Tensor | None = None
+    taps: tuple[Tap, ...] = ()
+
+
+def answered(asks: Sequence[Ask]) -> list[Answer | Exception]:
+    """One answer an ask, in their order; an error stands in the place of each answer that it prevented."""
+    found: dict[int, Answer | Exception] = {}
+    for group in _alike(asks):
+        found.update(zip(group, _together([asks[n] for n in group]), strict=True))
+    return [found[n] for n in range(len(asks))]
+
+
+def _together(asks: Sequence[Ask]) -> Sequence[Answer | Exception]:
+    """Answers from one pass; where that fails for another reason than memory, each ask gets a pass of its own."""
+    graph = any(ask.gradient or ask.layers for ask in asks)
+    try:
+        with torch.inference_mode(False), torch.set_grad_enabled(graph):
+            return _Pass.through(asks).answers()
+    except Exception as error:  # noqa: BLE001 - handed to whoever asked, who raises it
+        if len(asks) == 1 or short_of_memory(error):
+            return [error] * len(asks)
+    return [answer for ask in asks for answer in _together([ask])]
+
+
+def _alike(asks: Sequence[Ask]) -> list[list[int]]:
+    """Numbers of the asks, grouped by network and equal batch."""
+    groups: list[list[int]] = []
+    for number, ask in enumerate(asks):
+        for group in groups:
+            first = asks[group[0]]
+            if first.model is ask.model and _equal(first.batch, ask.batch):
+                group.append(number)
+                break
+        else:
+            groups.append([number])
+    return groups
+
+
+def _equal(one: Tensor | None, other: Tensor | None) -> bool:
+    if one is None or other is None or one is other:
+        return one is other
+    return one.dtype == other.dtype and torch.equal(one, other)
+
+
+@dataclass(frozen=True, eq=False)
+class _Pass:
+    """One forward, and the asks it serves."""
+
+    asks: Sequence[Ask]
+    leaf: Tensor
+    output: Tensor
+    catches: dict[str, tuple[Tensor, Cells]] = field(default_factory=dict)
+    """Activation and cells of every layer asked for."""
+
+    @classmethod
+    def through(cls, asks: Sequence[Ask]) -> _Pass:
+        """Run the network once on the batch that all `asks` share."""
+        model, batch = asks[0].model, asks[0].batch
+        layers = tuple(dict.fromkeys(name for ask in asks for name in ask.layers))
+        by_input = any(ask.gradient for ask in asks)
+        asks[0].ledger.forwards += len(batch)
+        leaf = batch.detach().to(model.device, model.dtype, copy=True).requires_grad_(by_input)
+        x = leaf.clone() if by_input else leaf  # a leaf must not be changed in place, as some networks do first
+        catches: dict[str, Catch] = {}
+        with ExitStack() as around:
+            if layers:
+                tracker = CellTracker(x)
+                catches = around.enter_context(caught(model, layers, tracker))
+                around.enter_context(tracker)
+            output = model(model.filled(x))[: len(batch)]
+        return cls(asks, leaf, output, {name: checked(name, catches[name], leaf) for name in layers})
+
+    def answers(self) -> list[Answer]:
+        """The answer to each ask; the graph is let go with the last backward."""
+        read = [ask.read(self.output) for ask in self.asks]
+        found: dict[int, Answer] = {}
+        differentiated = [n for n, ask in enumerate(self.asks) if ask.gradient or ask.layers]
+        groups = list(self._same_number(differentiated, [choice for _, choice in read]))
+        for group in groups:
+            found.update(self._graded(group, *read[group[0]], keep=group is not groups[-1]))
+        for number, (values, choice) in enumerate(read):
+            found.setdefault(number, Answer(values.detach().double(), choice))
+        return [found[number] for number in range(len(read))]
+
+    def _same_number(self, numbers: Sequence[int], choices: Sequence[Choice]) -> Iterator[list[int]]:
+        """Asks that want derivatives of the same number, together."""
+        left = list(numbers)
+        while left:
+            first = left[0]
+            same = [n for n in left if self._shares(self.asks[first], choices[first], self.asks[n], choices[n])]
+            yield same
+            left = [n for n in left if n not in same]
+
+    @staticmethod
+    def _shares(one: Ask, choice: Choice, other: Ask, another: Choice) -> bool:
+        parts = zip(choice.parts(), another.parts(), strict=True)
+        return one.meaning == other.meaning and all(_equal(a, b) for a, b in parts)
+
+    def _graded(self, group: list[int], values: Tensor, choice: Choice, keep: bool) -> dict[int, Answer]:
+        asks = [self.asks[n] for n in group]
+        layers = tuple(dict.fromkeys(name for ask in asks for name in ask.layers))
+        leaves = [self.leaf] if any(ask.gradient for ask in asks) else []
+        asks[0].ledger.backwards += len(values)
+        found = _gradients(asks[0], values, [*leaves, *(self.catches[name][0] for name in layers)], keep)
+        gradient = found.pop(0) if leaves else None
+        taps = {name: self._tap(name, part, len(values)) for name, part in zip(layers, found, strict=True)}
+        plain = values.detach().double()
+        return {
+            n: Answer(plain, choice, gradient if ask.gradient else None, tuple(taps[name] for name in ask.layers))
+            for n, ask in zip(group, asks, strict=True)
+        }
+
+    def _tap(self, name: str, gradient: Tensor, count: int) -> Tap:
+        activation, cells = self.catches[name]
+        return Tap(name, activation.detach()[:count], gradient[:count], cells)  # a fixed batch was filled up
+
+
+def _gradients(ask: Ask, values: Tensor, inputs: list[Tensor], keep: bool) -> list[Tensor]:
+    if not values.requires_grad:
+        raise InputError(f"{ask.meaning}: the score does not depend on what the method differentiates by")
+    try:
+        found = torch.autograd.grad(values.sum(), inputs, allow_unused=True, retain_graph=keep)
+    except RuntimeError as error:
+        if short_of_memory(error):
+            raise
+        raise InputError(f"the model cannot be differentiated: {str(error).splitlines()[0][:200]}") from error
+    return [torch.zeros_like(of) if part is None else part for part, of in zip(found, inputs, strict=True)]
