@@ -103,3 +103,11 @@ def test_an_interrupt_ends_the_meeting_and_leaves_no_thread():
     with pytest.raises(KeyboardInterrupt):
         together([(Score(model, "class_score(0)"), lambda score: score(X))] * 3)
     assert threading.active_count() == before
+
+
+def test_a_meeting_inside_a_meeting_shares_with_all():
+    def inner(score):
+        return together([(score, lambda bound: bound.grad(X)), (score, lambda bound: bound.tap(X, ["second"]))])
+
+    outer = [(Score(MODEL, "class_score(0)"), inner), *jobs(("gradient", "class_score(0)"))]
+    assert cost(lambda: together(outer)) == pytest.approx(2, abs=0.02)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Sequence
+from itertools import islice
 from threading import Condition, Thread
 from typing import Generic, TypeVar
 
@@ -36,8 +37,9 @@ class _Meeting(Generic[T]):
     def __init__(self, jobs: Sequence[Job[T]]) -> None:
         self._jobs = jobs
         self._changed = Condition()
-        self._asks: dict[int, Ask] = {}
-        self._answers: dict[int, Answer | Exception] = {}
+        self._answered = jobs[0][0].ask if jobs else answered  # a meeting inside another one asks that one
+        self._asks: dict[int, Sequence[Ask]] = {}
+        self._answers: dict[int, list[Answer | Exception]] = {}
         self._results: dict[int, T | BaseException] = {}
         self._broken = False
 
@@ -63,11 +65,10 @@ class _Meeting(Generic[T]):
             waiting = sorted(self._asks)
         if not waiting:
             return False
-        answers = answered([self._asks[number] for number in waiting])
+        answers = iter(self._answered([ask for number in waiting for ask in self._asks[number]]))
         with self._changed:
-            for number, answer in zip(waiting, answers, strict=True):
-                del self._asks[number]
-                self._answers[number] = answer
+            for number in waiting:
+                self._answers[number] = list(islice(answers, len(self._asks.pop(number))))
             self._changed.notify_all()
         return True
 
@@ -76,7 +77,7 @@ class _Meeting(Generic[T]):
         result: T | BaseException
         try:
             bound = copy.copy(score)
-            bound.ask = lambda ask: self._asked(number, ask)
+            bound.ask = lambda asks: self._asked(number, asks)
             result = job(bound)
         except BaseException as error:  # noqa: BLE001 - raised again by the thread that called the meeting
             result = error
@@ -84,17 +85,14 @@ class _Meeting(Generic[T]):
             self._results[number] = result
             self._changed.notify_all()
 
-    def _asked(self, number: int, ask: Ask) -> Answer:
+    def _asked(self, number: int, asks: Sequence[Ask]) -> list[Answer | Exception]:
         with self._changed:
-            self._asks[number] = ask
+            self._asks[number] = asks
             self._changed.notify_all()
             self._changed.wait_for(lambda: number in self._answers or self._broken)
             if number not in self._answers:
                 raise _Adjourned
-            answer = self._answers.pop(number)
-        if isinstance(answer, Exception):
-            raise answer
-        return answer
+            return self._answers.pop(number)
 
     def _result(self, number: int) -> T | VoxplainError:
         result = self._results[number]

@@ -97,7 +97,7 @@ class Score:
         self.seed, self.budget, self.chunk = seed, budget, chunk
         self.access, self.choice = min(access, self.model.access), choice
         self.ledger = Ledger() if ledger is None else ledger
-        self.ask: Callable[[Ask], Answer] = _alone
+        self.ask: Callable[[Sequence[Ask]], list[Answer | Exception]] = answered
 
     def __call__(self, x: Float[Tensor, "batch channel *space"]) -> Float[Tensor, " batch"]:
         """Scores (batch,), float64, without gradients."""
@@ -184,7 +184,10 @@ class Score:
             return reader(output, choice, self.model.head), choice
 
         meaning = f"{self.target}{' of every class' if every else ''}"
-        return self.ask(Ask(self.model, batch, read, meaning, self.ledger, gradient, layers))
+        (answer,) = self.ask([Ask(self.model, batch, read, meaning, self.ledger, gradient, layers)])
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
 
     @property
     def classes(self) -> Tensor:
@@ -239,14 +242,6 @@ class Score:
             torch.cuda.empty_cache()
         self.ledger.halve(size)
         return size // 2
-
-
-def _alone(ask: Ask) -> Answer:
-    """The answer to one ask, from a pass of its own."""
-    (answer,) = answered([ask])
-    if isinstance(answer, Exception):
-        raise answer
-    return answer
 
 
 def _graded(answer: Answer) -> tuple[Tensor, Tensor]:
