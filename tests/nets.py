@@ -33,6 +33,55 @@ class Awkward(nn.Module):
         return self.head(x) if self.task == "segmentation" else self.head(x.flatten(2).mean(2))
 
 
+class TinyViT(nn.Module):
+    """Patches of 2 voxels as tokens behind a class token; attention fused, inside a module, and spelled out in turn."""
+
+    def __init__(self, rank: int, task: str, channels: int = 2, classes: int = 3, width: int = 8) -> None:
+        super().__init__()
+        self.task = task
+        grid = (4, 5, 4)[:rank]  # of the sides that `batch` gives
+        self.embed = CONV[rank](channels, width, 2, stride=2)
+        self.token = nn.Parameter(torch.randn(1, 1, width) / 4)
+        self.position = nn.Parameter(torch.randn(1, 1 + torch.Size(grid).numel(), width) / 4)
+        self.norms = nn.ModuleList(nn.LayerNorm(width) for _ in range(4))
+        self.queries = nn.ModuleList(nn.Linear(width, 3 * width) for _ in range(2))
+        self.inside = nn.MultiheadAttention(width, 2, batch_first=True)
+        self.mix = nn.Linear(width, width)
+        self.act = nn.ReLU(inplace=True)
+        self.drop = nn.Dropout(0.5)
+        outputs = 1 if task == "regression" else classes
+        self.head = CONV[rank](width, outputs, 1) if task == "segmentation" else nn.Linear(width, outputs)
+
+    def forward(self, x: Tensor) -> Tensor:
+        patches = self.embed(x)
+        tokens = torch.cat([self.token.expand(len(x), -1, -1), patches.flatten(2).transpose(1, 2)], 1) + self.position
+        tokens = tokens + functional.scaled_dot_product_attention(*self.heads(0, tokens)).transpose(1, 2).flatten(2)
+        inner = self.norms[1](tokens)
+        tokens = tokens + self.inside(inner, inner, inner, need_weights=False)[0]
+        query, key, value = self.heads(1, self.norms[2](tokens))
+        weights = self.drop((2 * query @ key.transpose(-2, -1)).softmax(-1))
+        tokens = tokens + (weights @ value).transpose(1, 2).flatten(2)
+        tokens = self.norms[3](tokens + self.act(self.mix(tokens)))
+        if self.task != "segmentation":
+            return self.head(tokens[:, 0])
+        cells = self.head(tokens[:, 1:].transpose(1, 2).unflatten(2, patches.shape[2:]))
+        return functional.interpolate(cells, x.shape[2:])
+
+    def heads(self, number: int, tokens: Tensor) -> Tensor:
+        """Query, key and value of two heads (3, batch, head, token, width)."""
+        split = self.queries[number](tokens).unflatten(2, (3, 2, -1))
+        return split.permute(2, 0, 3, 1, 4)
+
+
+NETWORKS: dict[str, type[nn.Module]] = {"attention_rollout": TinyViT}
+"""Methods that want another network than `Awkward`, built and asked in the same way."""
+
+
+def network(name: str) -> type[nn.Module]:
+    """The network on which a method is held to its contract."""
+    return NETWORKS.get(name, Awkward)
+
+
 class Linear(nn.Module):
     """A linear score: f(x) = <weight, x> + bias a class, known in closed form."""
 

@@ -160,6 +160,7 @@ SAME_PLACES = {
     "norm over channels last": lambda x: functional.layer_norm(x.permute(0, 2, 3, 1), (2,)).permute(0, 3, 1, 2),
     "matrix over channels": lambda x: functional.linear(x.permute(0, 2, 3, 1), ones(5, 2).double()).permute(0, 3, 1, 2),
     "shuffled channels": lambda x: x.view(1, 2, 1, *x.shape[2:]).transpose(1, 2).reshape(1, 2, *x.shape[2:]),
+    "a row of tokens and back": lambda x: x.reshape(1, 2, -1).reshape(x.shape),
     "flattened and back": lambda x: x.flatten(0, 1).unflatten(0, (1, 2)),
 }
 
@@ -305,7 +306,8 @@ MOVED = {
     "shuffled": lambda x: x[:, :, torch.tensor([1, 0, 2, 3, 4, 5, 6, 7])],
     "sampled elsewhere": lambda x: functional.grid_sample(x, torch.zeros(1, 8, 8, 2).double(), align_corners=False),
     "spectrum": lambda x: torch.fft.fft2(x).real,
-    "reshaped": lambda x: x.reshape(1, 2, 64).reshape(1, 2, 8, 8),
+    "reshaped to other sides": lambda x: x.reshape(1, 2, 64).reshape(1, 2, 4, 16),
+    "rows and columns exchanged": lambda x: x.transpose(2, 3).reshape(1, 2, 64).reshape(1, 2, 8, 8).transpose(1, 2),
     "stacked along space": lambda x: torch.cat([x[:, :, :4], x[:, :, :4]], 2),
     "made of the image": lambda x: functional.conv2d(torch.zeros(1, 2, 10, 10).double(), x[:, :, :3, :3]),
     "from nowhere": lambda x: torch.zeros(1, 2, 8, 8),

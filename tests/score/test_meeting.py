@@ -9,6 +9,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from tests.nets import Awkward, batch, seeded
 from voxplain.errors import InputError
 from voxplain.methods import method
+from voxplain.score.activation_rules import DECONVOLVED, GUIDED
 from voxplain.score.meeting import together
 from voxplain.score.model import Model
 from voxplain.score.score import Score
@@ -111,3 +112,18 @@ def test_a_meeting_inside_a_meeting_shares_with_all():
 
     outer = [(Score(MODEL, "class_score(0)"), inner), *jobs(("gradient", "class_score(0)"))]
     assert cost(lambda: together(outer)) == pytest.approx(2, abs=0.02)
+
+
+def test_methods_that_differ_in_their_backward_rules_share_the_forward():
+    asked = [
+        (Score(MODEL, "class_score(0)"), lambda score: score.grad(X)),
+        (Score(MODEL, "class_score(0)"), lambda score: score.back(X, GUIDED)),
+        (Score(MODEL, "class_score(0)"), lambda score: score.back(X, DECONVOLVED)),
+    ]
+    assert cost(lambda: together(asked)) == pytest.approx(1 + 3, abs=0.02)
+    plain, guided, deconvolved = together(asked)
+    torch.testing.assert_close(plain.gradient, Score(MODEL, "class_score(0)").grad(X).gradient, rtol=1e-12, atol=1e-14)
+    for found, rules in ((guided, GUIDED), (deconvolved, DECONVOLVED)):
+        alone = Score(MODEL, "class_score(0)").back(X, rules)
+        torch.testing.assert_close(found.gradient, alone.gradient, rtol=1e-12, atol=1e-14)
+        assert not torch.allclose(found.gradient, plain.gradient)

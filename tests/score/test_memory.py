@@ -32,9 +32,12 @@ CPU = torch.device("cpu")
         ("4 gb", 4 * 10**9),
         ("512MiB", 512 * 2**20),
         (" 1.5MB ", 1_500_000),
-        ("2k", 2048),
-        ("3M", 3 * 2**20),
-        ("1G", 2**30),
+        ("2k", 2000),
+        ("3M", 3 * 10**6),
+        ("1G", 10**9),
+        ("2Ki", 2048),
+        ("3mi", 3 * 2**20),
+        ("1Gi", 2**30),
         ("7KiB", 7 * 1024),
         ("10kB", 10_000),
         ("1000", 1000),
@@ -46,7 +49,7 @@ def test_amounts_are_read_in_every_usual_spelling(text, amount):
     assert parse_bytes(text) == amount
 
 
-@pytest.mark.parametrize("text", ["", "GB", "much", "4XB", "4 G B", "1,5GB", "--1"])
+@pytest.mark.parametrize("text", ["", "GB", "much", "4XB", "4 G B", "4BB", "4iB", "1,5GB", "--1"])
 def test_what_is_no_amount_is_told(text):
     with pytest.raises(OptionError, match=r"^memory must read like 4GB or 512MiB, got "):
         parse_bytes(text)
@@ -60,6 +63,11 @@ def test_no_amount_at_all_or_without_end_is_told(text):
 
 @pytest.mark.parametrize(("amount", "told"), [(1_340_000_000, "1.3 GB"), (2_000_000, "2.0 MB"), (999_000, "999.0 kB")])
 def test_amounts_are_told_with_one_decimal(amount, told):
+    assert words(amount) == told
+
+
+@pytest.mark.parametrize(("amount", "told"), [(1000, "1.0 kB"), (999, "999 bytes"), (5.0, "5 bytes"), (1, "1 byte")])
+def test_few_bytes_are_told_as_they_are(amount, told):
     assert words(amount) == told
 
 
@@ -193,6 +201,15 @@ def test_no_budget_means_half_of_what_is_free(monkeypatch):
 
 def test_a_budget_for_everything_stops_where_larger_chunks_gain_nothing():
     assert planned(10**12) == memory.MOST_SAMPLES["cpu"]
+
+
+def test_large_samples_go_in_few_at_once_on_a_processor(monkeypatch):
+    x = batch(2, side=16)
+    one = peak_bytes(Model.of(seeded(Awkward, 2, "segmentation")).module, x[:1], False)
+    monkeypatch.setitem(memory.MOST_BYTES, "cpu", int(3.5 * one))
+    assert planned(10**12) == 3
+    monkeypatch.setitem(memory.MOST_BYTES, "cpu", one // 2)
+    assert planned(10**12) == 1
 
 
 def test_a_budget_too_small_for_one_sample_is_told_with_both_numbers():

@@ -6,7 +6,7 @@ from torch import nn
 
 from tests.nets import KINDS, Awkward, batch, seeded, target_for
 from voxplain.errors import InputError
-from voxplain.methods import METHODS, method
+from voxplain.methods import method
 from voxplain.score.model import Model
 from voxplain.score.score import Score
 from voxplain.score.target import Choice
@@ -189,7 +189,7 @@ class ChangesItsInput(Awkward):
 
 
 @pytest.mark.parametrize("rank", [2, 3])
-@pytest.mark.parametrize("name", sorted(METHODS))
+@pytest.mark.parametrize("name", ["occlusion", "gradient", "integrated_gradients", "grad_cam"])
 def test_a_network_that_changes_its_input_in_place_changes_neither_image_nor_map(rank, name):
     class Plain(Awkward):
         def forward(self, x):

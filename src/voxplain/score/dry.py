@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from voxplain.score.cells import CellTracker, Place
 from voxplain.score.output import tensors
 
 T = TypeVar("T")
@@ -36,6 +37,8 @@ class LayerVisit:
     module: nn.Module
     node: Any = None
     """What made that tensor in the graph of the forward; None where no graph was kept."""
+    place: Place | None = None
+    """Where its values lie in the input; None where that is not known."""
 
 
 class LiveBytes(TorchDispatchMode):
@@ -128,8 +131,11 @@ def visits(
     def walk() -> list[LayerVisit]:
         twin, copies = _without_data(module)
         shell = torch.empty(x.shape, dtype=x.dtype, device="meta", requires_grad=True)
-        with _recorded({name: copies[id(layer)] for name, layer in layers.items()}) as seen, torch.enable_grad():
-            out = meant(twin(shell.clone()))
+        x_dry = shell.clone()
+        tracker = CellTracker(x_dry)
+        twins = {name: copies[id(layer)] for name, layer in layers.items()}
+        with _recorded(twins, tracker) as seen, torch.enable_grad(), tracker:
+            out = meant(twin(x_dry))
         above = _ancestors(out.grad_fn)
         return [visit for visit in seen if visit.node is None or visit.node in above or not above]
 
@@ -138,8 +144,10 @@ def visits(
 
 def real_visits(run: Callable[[Tensor], object], x: Tensor, layers: dict[str, nn.Module]) -> list[LayerVisit]:
     """Every call of every named layer, by one real forward, for networks that cannot run dry."""
-    with _recorded(layers) as seen, torch.no_grad():
-        run(x.clone())
+    x = x.clone()
+    tracker = CellTracker(x)
+    with _recorded(layers, tracker) as seen, torch.no_grad(), tracker:
+        run(x)
     return seen
 
 
@@ -166,14 +174,14 @@ def _ancestors(node: Any) -> set[Any]:
 
 
 @contextmanager
-def _recorded(layers: dict[str, nn.Module]) -> Iterator[list[LayerVisit]]:
+def _recorded(layers: dict[str, nn.Module], tracker: CellTracker) -> Iterator[list[LayerVisit]]:
     seen: list[LayerVisit] = []
 
     def note(name: str) -> Callable[..., None]:
         def hook(module: nn.Module, _: object, output: object) -> None:
-            first = next((tensor for _, tensor in tensors(output)), None)
-            if first is not None:
-                seen.append(LayerVisit(name, tuple(first.shape), module, first.grad_fn))
+            first = output[0] if isinstance(output, tuple) and output else output
+            if isinstance(first, Tensor):  # what a hook on the layer can catch and hand on
+                seen.append(LayerVisit(name, tuple(first.shape), module, first.grad_fn, tracker.place(first)))
 
         return hook
 

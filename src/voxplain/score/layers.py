@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import copy
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import prod
+from typing import Any, NamedTuple
 
+import torch
 from torch import Tensor, nn
 
 from voxplain.errors import InputError
-from voxplain.score.cells import Cells, CellTracker, even_cells
+from voxplain.score.cells import Cells, CellTracker, Place, even_cells
 from voxplain.score.dry import LayerVisit, real_visits, remembered, visits
 from voxplain.score.model import Model
 from voxplain.score.output import pick
+from voxplain.score.tokens import channels_last, folded, folded_shape, refilled
 
 POOLING = (
     nn.modules.pooling._MaxPoolNd,
@@ -35,9 +39,6 @@ SKIPPED = (
 )
 """Layers that only summarise or pass on what another layer found."""
 
-EVEN = 1.5
-"""Axes whose voxels a cell spans differ by less than this where the last dimensions are the spatial ones."""
-
 
 @dataclass(frozen=True)
 class Tap:
@@ -51,49 +52,129 @@ class Tap:
     cells: Cells
 
 
+class Chosen(NamedTuple):
+    """A layer that was chosen for the user."""
+
+    layer: str
+    classes_only: bool | None = None
+    """True where layers after it have places too, but only tokens without one (the class token) reach the answer.
+
+    None where it has no such tokens.
+    """
+
+    @property
+    def words(self) -> str:
+        """The choice as a sentence for the notes of a map."""
+        reason = ": after it only the class token reaches the answer" if self.classes_only else ""
+        return f"layer {self.layer!r} was chosen automatically{reason}"
+
+
 def automatic_layer(model: Model, x: Tensor, maps: bool) -> str:
+    """The name of the `chosen_layer`."""
+    return chosen_layer(model, x, maps).layer
+
+
+def chosen_layer(model: Model, x: Tensor, maps: bool) -> Chosen:
     """The layer nearest the decision that still knows places.
 
     For one number a class: the last layer to finish whose output has a spatial extent; for a map of classes (`maps`):
     the last one at the coarsest resolution, where the features are most global. Class maps, pooling, dropout and the
-    patch embedding of a transformer are left out. Raises `InputError` where nothing remains.
+    patch embedding of a transformer are left out. Where the answer is read from a class token, the last layer whose
+    patch tokens still reach it, found once by a forward and a backward. Raises `InputError` where nothing remains.
     """
     key = (x.shape[1:], model.output, maps)
     return remembered(model.module, key, lambda: _nearest_decision(model, x, maps))
 
 
-def _nearest_decision(model: Model, x: Tensor, maps: bool) -> str:
+def _nearest_decision(model: Model, x: Tensor, maps: bool) -> Chosen:
     layers, sample = dict(model.layers), model.filled(x[:1])
     seen = visits(model.module, sample, layers, lambda output: pick(output, model.output))
-    seen = seen or real_visits(model.run, sample, layers)
+    if not seen:
+        alone = apart(model)
+        seen = real_visits(alone.run, sample, dict(alone.layers))
     times = Counter(visit.name for visit in seen)
     mixing = [_mixes(visit.module) for visit in seen]
     spatial = [visit for n, visit in enumerate(seen) if times[visit.name] == 1 and _tells_places(seen, mixing, n, x)]
+    coarsest = min(map(_extent, spatial), default=0)
+    spatial = [visit for visit in spatial if not maps or _extent(visit) == coarsest]
+    if spatial and spatial[-1].place and spatial[-1].place.grid:
+        return _among_tokens(model, sample, spatial)
     if not spatial:
         raise InputError(
-            "grad_cam: this model has no layer that gives a map over the image on the way to its answer (transformers "
-            "work on tokens); use gradient, integrated_gradients or occlusion, or name a layer with layer=..."
+            "this model has no layer that gives a map over the image on the way to its answer; "
+            "use gradient, integrated_gradients or occlusion, or name a layer with layer=..."
         )
-    coarsest = min(_extent(visit) for visit in spatial)
-    return [visit.name for visit in spatial if not maps or _extent(visit) == coarsest][-1]
+    return Chosen(spatial[-1].name)
+
+
+def _among_tokens(model: Model, sample: Tensor, spatial: Sequence[LayerVisit]) -> Chosen:
+    """The last layer whose patch tokens reach the answer; the projections of an attention are passed over."""
+    blocks = [visit for visit in spatial if not isinstance(visit.module, nn.Linear)] or spatial
+    last = blocks[-1]
+    if last.place is None or not any(last.place.extra):
+        return Chosen(last.name)
+    wide = [visit.name for visit in blocks if mapped(visit)[1] == mapped(last)[1]]
+    reached = patches_reach(model, sample, wide)
+    name = next((name for name in reversed(wide) if reached[name]), last.name)
+    return Chosen(name, classes_only=name != last.name)
+
+
+def patches_reach(model: Model, sample: Tensor, names: Sequence[str]) -> dict[str, bool]:
+    """Whether the answer depends on the places of each named layer, by one forward and one backward of noise."""
+    noise = torch.Generator().manual_seed(0)
+
+    def drawn(like: Tensor) -> Tensor:
+        return torch.randn(like.shape, generator=noise, dtype=torch.float64).to(like)
+
+    model = apart(model)
+    with torch.inference_mode(False), torch.enable_grad():
+        leaf = drawn(sample.to(model.device, model.dtype))
+        tracker = CellTracker(leaf)
+        with caught(model, names, tracker) as catches, tracker:
+            output = model(leaf)
+        if not output.requires_grad:
+            return dict.fromkeys(names, False)
+        kept = [catches[name].kept[0] for name in names]
+        gradients = torch.autograd.grad((output * drawn(output)).sum(), kept, allow_unused=True)
+    found = zip(names, gradients, strict=True)
+    return {name: gradient is not None and bool(gradient.any()) for name, gradient in found}
+
+
+def apart(model: Model) -> Model:
+    """The same model on modules of its own, whose hooks concern no pass of others; weights are not copied."""
+    known: dict[int, Any] = {id(tensor): tensor for tensor in (*model.module.parameters(), *model.module.buffers())}
+    module = copy.deepcopy(model.module, known)
+    return replace(model, module=module, layers={name: known[id(layer)] for name, layer in model.layers.items()})
 
 
 def _tells_places(seen: Sequence[LayerVisit], mixing: Sequence[bool], n: int, x: Tensor) -> bool:
     """True where the n-th visit gives features over places, and nothing that only repeats or sums up others."""
     visit, later = seen[n], [after for after, mixes in zip(seen[n + 1 :], mixing[n + 1 :], strict=True) if mixes]
-    if len(visit.shape) != x.ndim or visit.shape[0] != seen[-1].shape[0]:
-        return False
-    if _extent(visit) < 2 or _channels_last(visit.shape, x):
+    if not _is_map(visit, x) or visit.shape[0] != seen[-1].shape[0] or _extent(visit) < 2:
         return False
     wraps = n > 0 and isinstance(seen[n - 1].module, POOLING) and seen[n - 1].shape == visit.shape
     if isinstance(visit.module, SKIPPED) or (wraps and any(visit.module.children())):
         return False
-    if not later and visit.shape[1] == seen[-1].shape[1]:  # a class map: nothing after it mixes channels
+    if not later and mapped(visit)[1] == mapped(seen[-1])[1]:  # a class map: nothing after it mixes channels
         return False
-    if any(mixing[:n]):
+    if any(
+        mixes and not before.name.startswith(f"{visit.name}.") for before, mixes in zip(seen[:n], mixing, strict=False)
+    ):
         return True
-    # The first layer of all, a patch embedding where tokens (or channels last) follow.
-    return not any(2 < len(after.shape) < x.ndim or _channels_last(after.shape, x) for after in later)
+    # The first part of all, a patch embedding where tokens (or channels last) follow.
+    return not any(2 < len(after.shape) < x.ndim or channels_last(after.shape, x.shape[2:]) for after in later)
+
+
+def _is_map(visit: LayerVisit, x: Tensor) -> bool:
+    """True for one value a channel and place: (batch, channel, *space), its channels last, or a row of tokens."""
+    if visit.place is None:
+        return len(visit.shape) == x.ndim and not channels_last(visit.shape, x.shape[2:])
+    return len(visit.shape) == len(visit.place.axes) + 2
+
+
+def mapped(visit: LayerVisit) -> tuple[int, ...]:
+    """The shape of a visit's output once folded to (batch, channel, *space)."""
+    return visit.shape if visit.place is None else folded_shape(visit.shape, visit.place)
 
 
 def _mixes(layer: nn.Module) -> bool:
@@ -101,52 +182,46 @@ def _mixes(layer: nn.Module) -> bool:
     return any(weight.ndim > 1 for weight in layer.parameters(recurse=False))
 
 
-def _channels_last(shape: Sequence[int], x: Tensor) -> bool:
-    """True where (batch, *space, channel) fits the input's sides but (batch, channel, *space) does not."""
-    if len(shape) != x.ndim:
-        return False
-    longer = shape[-1] > x.shape[-1] and all(
-        side <= whole for side, whole in zip(shape[1:-1], x.shape[2:], strict=True)
-    )
-    return longer or (_even(shape[1:-1], x) and not _even(shape[2:], x))
-
-
-def _even(sides: Sequence[int], x: Tensor) -> bool:
-    spans = [whole / max(side, 1) for whole, side in zip(x.shape[2:], sides, strict=True)]
-    return max(spans) < EVEN * min(spans)
-
-
 def _extent(visit: LayerVisit) -> int:
-    return prod(visit.shape[2:])
+    return prod(mapped(visit)[2:])
 
 
 @dataclass
 class Catch:
     """What the hook on one layer kept during a forward."""
 
+    batch: int | None = None
+    """The only batch size the program takes, or None."""
     calls: int = 0
     kept: list[Tensor] = field(default_factory=list)
+    """Folded to (batch, channel, *space) where it is known how."""
     cells: Cells | None = None
+
+    def hold(self, output: Tensor, place: Place | None) -> Tensor:
+        """Keep an output folded, and give the tensor that goes on in its stead; the graph begins at what is kept."""
+        self.calls += 1
+        self.cells = None if place is None else place.cells
+        source = output if output.requires_grad else output.detach()
+        kept = source if place is None else folded(source, place)
+        kept = kept if kept.requires_grad else kept.requires_grad_()
+        self.kept.append(kept)
+        # Downstream sees a copy, so that operations in place cannot reach the kept tensor.
+        return kept.clone() if place is None else refilled(source, kept, place)
 
 
 @contextmanager
 def caught(model: Model, names: Sequence[str], tracker: CellTracker) -> Iterator[dict[str, Catch]]:
-    """Keep the outputs of the named layers while a forward runs; downstream sees a clone.
-
-    The clone protects the kept tensor from in-place operations; the graph begins at the first kept layer.
-    """
-    catches = {name: Catch() for name in names}
+    """Keep the outputs of the named layers while a forward runs; the graph begins at the first kept layer."""
+    catches = {name: Catch(model.fixed_batch) for name in names}
 
     def hook_for(catch: Catch, name: str) -> object:
         def hook(module: nn.Module, inputs: object, output: object) -> Tensor | tuple[object, ...]:
-            catch.calls += 1
             first = output[0] if isinstance(output, tuple) and output else output
             if not isinstance(first, Tensor):
                 raise InputError(f"layer {name!r} must give a tensor to be tapped, got {type(first).__name__}")
-            kept = first if first.requires_grad else first.detach().requires_grad_()
-            catch.cells = tracker.of(first)
-            catch.kept.append(kept)
-            passed = kept.clone()
+            place = tracker.place(first)
+            passed = catch.hold(first, place)
+            tracker.keep(passed, place)
             if not isinstance(output, tuple):
                 return passed
             rest = (passed, *output[1:])
@@ -163,19 +238,27 @@ def caught(model: Model, names: Sequence[str], tracker: CellTracker) -> Iterator
 
 
 def checked(name: str, catch: Catch, x: Tensor) -> tuple[Tensor, Cells]:
-    """The one tensor a layer gave, and its cells; raises where the layer ran never or twice, or has no space."""
+    """The one map a layer gave, and its cells; raises where the layer ran never or twice, or has no space."""
     if catch.calls != 1:
         times = "does not run" if catch.calls == 0 else f"runs {catch.calls} times"
         raise InputError(f"layer {name!r} {times} in a forward pass, so it has no single map; name another layer")
     kept = catch.kept[0]
-    if kept.ndim != x.ndim or kept.shape[0] < len(x):
+    if kept.ndim != x.ndim or kept.shape[0] not in (len(x), catch.batch):
+        wanted = f"(batch, channel{', rows, columns' if x.ndim == 4 else ', i, j, k'})"
         raise InputError(
-            f"layer {name!r} gives {tuple(kept.shape)}, which is no map over the image; "
-            f"name a layer that gives (batch, channel{', rows, columns' if x.ndim == 4 else ', i, j, k'})"
+            f"layer {name!r} gives {tuple(kept.shape)}, which is no map over the image"
+            f"{_hint(kept, x)}; name a layer that gives {wanted}"
         )
-    if catch.cells is None and _channels_last(kept.shape, x):
+    if catch.cells is None and channels_last(kept.shape, x.shape[2:]):
         raise InputError(
-            f"layer {name!r} gives {tuple(kept.shape)} with its channels last, which cannot be read as a map; "
-            "name a layer that gives (batch, channel, *space)"
+            f"layer {name!r} gives {tuple(kept.shape)} with its channels last, and where its places lie could not be "
+            "followed; name a layer that gives (batch, channel, *space)"
         )
     return kept, catch.cells or even_cells(tuple(x.shape[2:]), tuple(kept.shape[2:]))
+
+
+def _hint(kept: Tensor, x: Tensor) -> str:
+    """What a tensor probably is that has no place for each of its values, as the end of a sentence."""
+    if kept.shape[0] > len(x) and kept.shape[0] % len(x) == 0:
+        return " but windows of it (name the block that puts them together again)"
+    return " but tokens whose places could not be followed" if kept.ndim == 3 else ""

@@ -18,6 +18,7 @@ from voxplain.score.choice import Choice
 from voxplain.score.layers import Catch, Tap, caught, checked
 from voxplain.score.memory import Ledger, short_of_memory
 from voxplain.score.model import Model
+from voxplain.score.rules import Pass, Rules, Tape, recorded
 
 Read = Callable[[Tensor], tuple[Tensor, Choice]]
 """Output of a batch -> the meant numbers (batch,) or (batch, class), differentiable, and what they belong to."""
@@ -37,6 +38,8 @@ class Ask:
     """The gradient by the batch."""
     layers: tuple[str, ...] = ()
     """Layers whose activations and gradients are wanted."""
+    rules: Rules | None = None
+    """Rules for the way back; None for the derivative."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,6 +50,8 @@ class Answer:
     choice: Choice
     gradient: Tensor | None = None
     taps: tuple[Tap, ...] = ()
+    met: Pass | None = None
+    """What the way back met, where it followed rules."""
 
 
 def answered(asks: Sequence[Ask]) -> list[Answer | Exception]:
@@ -98,6 +103,8 @@ class _Pass:
     output: Tensor
     catches: dict[str, tuple[Tensor, Cells]] = field(default_factory=dict)
     """Activation and cells of every layer asked for."""
+    tape: Tape | None = None
+    """The recorded forward, where rules were asked for."""
 
     @classmethod
     def through(cls, asks: Sequence[Ask]) -> _Pass:
@@ -110,12 +117,14 @@ class _Pass:
         x = leaf.clone() if by_input else leaf  # a leaf must not be changed in place, as some networks do first
         catches: dict[str, Catch] = {}
         with ExitStack() as around:
+            ruled = any(ask.rules is not None for ask in asks)
+            tape = around.enter_context(recorded()) if ruled else None
             if layers:
                 tracker = CellTracker(x)
                 catches = around.enter_context(caught(model, layers, tracker))
                 around.enter_context(tracker)
             output = model(model.filled(x))[: len(batch)]
-        return cls(asks, leaf, output, {name: checked(name, catches[name], leaf) for name in layers})
+        return cls(asks, leaf, output, {name: checked(name, catches[name], leaf) for name in layers}, tape)
 
     def answers(self) -> list[Answer]:
         """The answer to each ask; the graph is let go with the last backward."""
@@ -141,19 +150,19 @@ class _Pass:
     @staticmethod
     def _shares(one: Ask, choice: Choice, other: Ask, another: Choice) -> bool:
         parts = zip(choice.parts(), another.parts(), strict=True)
-        return one.meaning == other.meaning and all(_equal(a, b) for a, b in parts)
+        return (one.meaning, one.rules) == (other.meaning, other.rules) and all(_equal(a, b) for a, b in parts)
 
     def _graded(self, group: list[int], values: Tensor, choice: Choice, keep: bool) -> dict[int, Answer]:
         asks = [self.asks[n] for n in group]
         layers = tuple(dict.fromkeys(name for ask in asks for name in ask.layers))
         leaves = [self.leaf] if any(ask.gradient for ask in asks) else []
         asks[0].ledger.backwards += len(values)
-        found = _gradients(asks[0], values, [*leaves, *(self.catches[name][0] for name in layers)], keep)
+        found, met = self._backward(asks[0], values, [*leaves, *(self.catches[name][0] for name in layers)], keep)
         gradient = found.pop(0) if leaves else None
         taps = {name: self._tap(name, part, len(values)) for name, part in zip(layers, found, strict=True)}
         plain = values.detach().double()
         return {
-            n: Answer(plain, choice, gradient if ask.gradient else None, tuple(taps[name] for name in ask.layers))
+            n: Answer(plain, choice, gradient if ask.gradient else None, tuple(taps[name] for name in ask.layers), met)
             for n, ask in zip(group, asks, strict=True)
         }
 
@@ -161,14 +170,20 @@ class _Pass:
         activation, cells = self.catches[name]
         return Tap(name, activation.detach()[:count], gradient[:count], cells)  # a fixed batch was filled up
 
-
-def _gradients(ask: Ask, values: Tensor, inputs: list[Tensor], keep: bool) -> list[Tensor]:
-    if not values.requires_grad:
-        raise InputError(f"{ask.meaning}: the score does not depend on what the method differentiates by")
-    try:
-        found = torch.autograd.grad(values.sum(), inputs, allow_unused=True, retain_graph=keep)
-    except RuntimeError as error:
-        if short_of_memory(error):
-            raise
-        raise InputError(f"the model cannot be differentiated: {str(error).splitlines()[0][:200]}") from error
-    return [torch.zeros_like(of) if part is None else part for part, of in zip(found, inputs, strict=True)]
+    def _backward(self, ask: Ask, values: Tensor, inputs: list[Tensor], keep: bool) -> tuple[list[Tensor], Pass | None]:
+        """What comes back to `inputs`, zeros where nothing does; `keep` leaves the graph for another backward."""
+        if not values.requires_grad:
+            raise InputError(f"{ask.meaning}: the score does not depend on what the method differentiates by")
+        met: Pass | None = None
+        found: Sequence[Tensor | None]
+        try:
+            if ask.rules is None or self.tape is None:
+                found = torch.autograd.grad(values.sum(), inputs, allow_unused=True, retain_graph=keep)
+            else:
+                found, met = self.tape.gradients(ask.rules, self.output, values, inputs, keep=keep)
+                ask.ledger.note(met.covered, met.missed)
+        except RuntimeError as error:
+            if short_of_memory(error):
+                raise
+            raise InputError(f"the model cannot be differentiated: {str(error).splitlines()[0][:200]}") from error
+        return [torch.zeros_like(of) if part is None else part for part, of in zip(found, inputs, strict=True)], met

@@ -22,6 +22,7 @@ from voxplain.score.memory import Ledger, plan_chunk, short_of_memory
 from voxplain.score.model import Model
 from voxplain.score.passes import Answer, Ask, answered
 from voxplain.score.regions import check_count, rows_of
+from voxplain.score.rules import Pass, Rules
 from voxplain.score.target import Target
 from voxplain.score.target import target as as_target
 from voxplain.types import Access
@@ -50,6 +51,15 @@ class Graded(NamedTuple):
     values: Tensor
     gradient: Tensor
     classes: Tensor
+
+
+class Ruled(NamedTuple):
+    """As `Graded`, by backward rules, with what each chunk's way back met."""
+
+    values: Tensor
+    gradient: Tensor
+    classes: Tensor
+    met: list[Pass]
 
 
 class Tapped(NamedTuple):
@@ -97,6 +107,7 @@ class Score:
         self.seed, self.budget, self.chunk = seed, budget, chunk
         self.access, self.choice = min(access, self.model.access), choice
         self.ledger = Ledger() if ledger is None else ledger
+        self.rules: Rules | None = None
         self.ask: Callable[[Sequence[Ask]], list[Answer | Exception]] = answered
 
     def __call__(self, x: Float[Tensor, "batch channel *space"]) -> Float[Tensor, " batch"]:
@@ -130,14 +141,31 @@ class Score:
         twin.choice = choice
         return twin
 
+    def with_rules(self, rules: Rules) -> Score:
+        """The same score, whose gradients follow `rules` on the way back; forwards are shared with other rules."""
+        self._require(Access.RULES, rules.name)
+        twin = copy.copy(self)
+        twin.rules = rules
+        return twin
+
+    def back(self, x: Float[Tensor, "batch channel *space"], rules: Rules) -> Ruled:
+        """As `grad`, by `rules`, with the record of the way back."""
+        found = self.with_rules(rules)._graded(x)  # noqa: SLF001 - a score of our own
+        values, gradients = (torch.cat(parts).to(x.device) for parts in zip(*map(_parts, found), strict=True))
+        classes = torch.cat([answer.choice.index for answer in found])
+        return Ruled(values, gradients, classes, [answer.met for answer in found if answer.met is not None])
+
     def grad(self, x: Float[Tensor, "batch channel *space"]) -> Graded:
         """Scores and their gradient with respect to the batch: one forward and one backward, no weight gradients."""
+        found = self._graded(x)
+        values, gradients = (torch.cat(parts).to(x.device) for parts in zip(*map(_parts, found), strict=True))
+        return Graded(values, gradients, torch.cat([answer.choice.index for answer in found]))
+
+    def _graded(self, x: Tensor) -> list[Answer]:
         self._require(Access.GRADIENT, "taking gradients")
         check_count(self.mask, len(x))
         work = lambda index: self._asked(x[index], index, gradient=True)  # noqa: E731
-        found = list(self._chunks(len(x), x, work, backward=True))
-        values, gradients = (torch.cat(parts).to(x.device) for parts in zip(*map(_graded, found), strict=True))
-        return Graded(values, gradients, torch.cat([answer.choice.index for answer in found]))
+        return list(self._chunks(len(x), x, work, backward=True))
 
     def tap(self, x: Float[Tensor, "batch channel *space"], layers: Sequence[str]) -> Tapped:
         """Scores, and for each layer its activations and their gradients: one forward, one backward to the layers."""
@@ -163,15 +191,18 @@ class Score:
 
         return self._chunks(count, like, work, backward=False)
 
-    def stream_grad(self, count: int, make: Make, *, like: Tensor) -> Iterator[Piece]:
-        """As `stream`, with the gradient of each score by its own sample."""
+    def stream_grad(self, count: int, make: Make, *, like: Tensor, width: int = 1) -> Iterator[Piece]:
+        """As `stream`, with the gradient of each score by its own sample.
+
+        `width` is how many samples `make` builds for each number, where these must go through the network together.
+        """
         self._require(Access.GRADIENT, "taking gradients")
 
         def work(index: Tensor) -> Piece:
-            values, gradient = _graded(self._asked(*make(index), gradient=True))
+            values, gradient = _parts(self._asked(*make(index), gradient=True))
             return Piece(index, values.to(like.device), gradient.to(like.device))
 
-        return self._chunks(count, like, work, backward=True)
+        return self._chunks(count, like, work, backward=True, width=width)
 
     def _asked(
         self, batch: Tensor, rows: Tensor, *, every: bool = False, gradient: bool = False, layers: tuple[str, ...] = ()
@@ -184,7 +215,8 @@ class Score:
             return reader(output, choice, self.model.head), choice
 
         meaning = f"{self.target}{' of every class' if every else ''}"
-        (answer,) = self.ask([Ask(self.model, batch, read, meaning, self.ledger, gradient, layers)])
+        rules = self.rules if gradient or layers else None
+        (answer,) = self.ask([Ask(self.model, batch, read, meaning, self.ledger, gradient, layers, rules)])
         if isinstance(answer, Exception):
             raise answer
         return answer
@@ -206,11 +238,13 @@ class Score:
         if access > self.access:
             raise InputError(f"{asker} needs {access.words}, but this score was limited to {self.access.words}")
 
-    def _chunks(self, count: int, like: Tensor, work: Callable[[Tensor], T], *, backward: bool) -> Iterator[T]:
+    def _chunks(
+        self, count: int, like: Tensor, work: Callable[[Tensor], T], *, backward: bool, width: int = 1
+    ) -> Iterator[T]:
         """The loop: `work` on index chunks of the planned size, halved and tried again where memory runs out."""
         if count < 1 or len(like) < 1:
             raise InputError(f"input must hold at least one sample, got {tuple(like.shape)}")
-        size, start = self._planned(like, backward), 0
+        size, start = max(1, self._planned(like, backward) // width), 0
         while start < count:
             try:
                 with torch.autocast(self.model.device.type, enabled=False):  # else a caller's would round in silence
@@ -244,7 +278,7 @@ class Score:
         return size // 2
 
 
-def _graded(answer: Answer) -> tuple[Tensor, Tensor]:
+def _parts(answer: Answer) -> tuple[Tensor, Tensor]:
     if answer.gradient is None:
         raise RuntimeError("a pass was asked for a gradient and gave none")
     return answer.values, answer.gradient
