@@ -129,7 +129,8 @@ def _variance_weighted(maps: Tensor, shares: Tensor, voting: Tensor, keep: Tenso
 
 
 def _product(maps: Tensor, shares: Tensor, voting: Tensor, keep: Tensor) -> Tensor:
-    return torch.prod(maps**shares, dim=0)
+    found: Tensor = torch.prod(maps**shares, dim=0)
+    return found
 
 
 RULES: dict[str, Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]] = {
@@ -154,4 +155,5 @@ def _extremes(values: Tensor) -> tuple[Tensor, Tensor]:
 def _ranked(row: Tensor) -> Tensor:
     _, place, counts = row.unique(return_inverse=True, return_counts=True)
     last = counts.cumsum(0)
-    return ((last - counts + last - 1) / 2).to(row.dtype)[place]
+    ranks: Tensor = ((last - counts + last - 1) / 2).to(row.dtype)[place]
+    return ranks
