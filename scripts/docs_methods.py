@@ -13,8 +13,10 @@ INTRODUCTION = """# Methods and targets
 
 Written by `make docs` from the tables; `voxplain methods` and `voxplain targets` print the same.
 
-| method | needs | its numbers are | law |
-|---|---|---|---|
+The cost is in forwards of one image; a backward to the input costs as much as a forward.
+
+| method | needs | its numbers are | law | forwards |
+|---|---|---|---|---|
 """
 
 
@@ -32,7 +34,7 @@ def main(arguments: list[str]) -> int:
 def page() -> str:
     """The whole page."""
     rows = "".join(
-        f"| [`{name}`](#{name}) | {cls.access.words} | {cls.quantity} | {cls.law} |\n"
+        f"| [`{name}`](#{name}) | {cls.access.words} | {cls.quantity} | {cls.law} | {cls.cost} |\n"
         for name, cls in sorted(METHODS.items())
     )
     methods = "\n".join(method_entry(name, cls) for name, cls in sorted(METHODS.items()))

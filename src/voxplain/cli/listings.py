@@ -33,6 +33,7 @@ def _methods() -> list[dict[str, Any]]:
             "needs_reference": cls.needs_reference,
             "quantity": str(cls.quantity),
             "law": cls.law,
+            "forwards": cls.cost,
             "citation": cls.citation,
         }
         for name, cls in table().items()
@@ -87,7 +88,7 @@ def _first_line(thing: Any) -> str:
 def _paragraph(entry: dict[str, Any]) -> str:
     told = [
         f"{key.replace('_', ' ')}: {entry[key]}"
-        for key in ("access", "quantity", "law", "unit", "citation")
+        for key in ("access", "quantity", "law", "forwards", "unit", "citation")
         if key in entry
     ]
     options = [f"    {one['name']}={one['default']!r}  {one['help']}".rstrip() for one in entry["options"]]

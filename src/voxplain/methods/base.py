@@ -65,8 +65,20 @@ class Method(Options, ABC):
     """What its numbers mean (with default options)."""
     law: ClassVar[str]
     """What its maps must satisfy, in one line."""
+    cost: ClassVar[str] = ""
+    """What it typically costs, in forwards of one image (a backward to the input is one more)."""
     needs_reference: ClassVar[bool] = False
     """True where it needs reference images besides the one explained."""
+
+    @property
+    def needed_access(self) -> Access:
+        """What this very object needs: a wrapper takes the most of its own and of what it wraps."""
+        return self.access
+
+    @property
+    def wants_reference(self) -> bool:
+        """True where this very object needs reference images, by itself or for what it wraps."""
+        return self.needs_reference
 
     @final
     def __call__(self, score: Score, x: Shaped[Tensor, "batch channel *space"]) -> Map:
@@ -74,7 +86,7 @@ class Method(Options, ABC):
 
         Raises `InputError` where the batch is empty, not finite or not spatial, or the model offers too little access.
         """
-        score.model.require(self.access, self.name)
+        score.model.require(self.needed_access, self.name)
         if x.ndim not in (4, 5) or 0 in x.shape:
             raise InputError(f"{self.name}: input must be (batch, channel, *space) in 2D or 3D, got {tuple(x.shape)}")
         if not torch.isfinite(x).all():

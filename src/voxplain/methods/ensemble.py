@@ -29,6 +29,7 @@ class Ensemble(Method):
     access: ClassVar[Access] = Access.CALLS
     quantity: ClassVar[Quantity] = Quantity.SALIENCY
     law: ClassVar[str] = "equal members give their own normalised map back (median, majority where they vote)"
+    cost: ClassVar[str] = "that of its members; shared passes count once"
 
     of: tuple[Method, ...]
     """The members, such as ['grad_cam', 'occlusion(window=16)']; at least two."""

@@ -23,6 +23,7 @@ class Gradient(Method):
     access: ClassVar[Access] = Access.GRADIENT
     quantity: ClassVar[Quantity] = Quantity.RELEVANCE
     law: ClassVar[str] = "equals the weights of a linear score"
+    cost: ClassVar[str] = "2"
 
     def _map(self, score: Score, x: Tensor) -> Map:
         values, gradient, classes = score.grad(x)

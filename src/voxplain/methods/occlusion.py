@@ -31,6 +31,7 @@ class Occlusion(Method):
     access: ClassVar[Access] = Access.CALLS
     quantity: ClassVar[Quantity] = Quantity.RELEVANCE
     law: ClassVar[str] = "on a linear score, a window's value is its share of f(x) - f(fill)"
+    cost: ClassVar[str] = "1 + positions"
 
     window: int | tuple[int, ...] | None = None
     """Side of the window in voxels, one number or one an axis; left out: an eighth of each side."""
