@@ -40,6 +40,25 @@ def test_flags_win_over_the_file(tmp_path):
     assert preparing.read(chosen("--prepare", str(path), "--size", "8,8")) == Prepare(size=(8, 8), zscore=True)
 
 
-def test_a_flag_that_is_no_number_is_named():
-    with pytest.raises(VoxplainError, match="--window must be numbers joined by commas, got 'wide'"):
-        preparing.read(chosen("--window", "wide"))
+@pytest.mark.parametrize("typed", ["wide", "[16,16,16]", "(16,(16,16))", "'16',16", "True,2", "1,,2", ""])
+def test_numbers_that_are_none_say_how_to_type_them(typed):
+    with pytest.raises(VoxplainError) as caught:
+        preparing.read(chosen("--size", typed))
+    assert str(caught.value) == (
+        f"--size must be numbers joined by commas, without brackets, got {typed!r}; type for example --size 96,96,64"
+    )
+
+
+@pytest.mark.parametrize("typed", ["much", "1,2", "(1,)", "[1]"])
+def test_one_number_is_one_number(typed):
+    with pytest.raises(VoxplainError) as caught:
+        preparing.read(chosen("--scale", typed))
+    assert str(caught.value) == f"--scale must be a number, got {typed!r}; type for example --scale 0.001"
+
+
+def test_every_flag_of_numbers_has_an_example_that_can_be_typed():
+    words = {"prepare", "orientation", "channels"}
+    numbers = {flag.replace("-", "_") for flag, (metavar, _) in preparing.FLAGS.items() if metavar} - words
+    assert set(preparing.EXAMPLES) == numbers
+    for name, example in preparing.EXAMPLES.items():
+        assert getattr(preparing.read(chosen(f"--{name.replace('_', '-')}={example}")), name) is not None

@@ -79,7 +79,7 @@ def tilted(count: int = 5, gap: float = 3.0) -> list[list[float]]:
 
 
 def test_a_tilted_gantry_is_refused_in_degrees(tmp_path):
-    with pytest.raises(InputError, match=r"got a tilt of 18.5 degrees; ask for resample_slices"):
+    with pytest.raises(InputError, match=r"got a tilt of 18.5 degrees; pass --resample-slices \(resample_slices=True"):
         read_dicom(write_series(tmp_path / "series", tilted()))
 
 

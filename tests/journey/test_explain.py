@@ -34,7 +34,9 @@ def test_one_volume_four_methods_one_run_folder(explain, files):
         assert vx.Attribution.load(out / row["map"]).certificate.checks
         assert row["mask_share"] == pytest.approx(48 / source.get_fdata().size)
         assert 0 <= row["share_in_mask"] <= 1
-    assert len(list((out / "figures").iterdir())) == 4
+    figures = sorted(path.name for path in (out / "figures").iterdir())
+    assert [name for name in figures if name.endswith("-sheet.png")] == ["knee-class_score-sheet.png"]
+    assert len(figures) == 4 + 1
     assert len(list(csv.DictReader((out / "table.csv").read_text().splitlines()))) == 4
     assert "out/report/index.html" in done.out
 
@@ -174,9 +176,13 @@ def test_another_plan_does_not_mix_into_a_run_folder(explain):
     assert "holds another run" in done.sentence
 
 
+@pytest.mark.slow
 def test_all_asks_every_method_the_model_allows(explain):
-    rows = explain("--method", "all", "--json").document["rows"]
-    assert {row["method"] for row in rows} == set(vx.methods())
+    done = explain("--method", "all", "--reference", "flair.nii.gz", "--segments", "mask.nii.gz", "--json")
+    rows = done.document["rows"]
+    left_out = {line.split()[2].strip(":") for line in done.err.splitlines() if line.startswith("left out")}
+    assert {row["method"] for row in rows} | left_out == set(vx.methods())
+    assert {row["method"] for row in rows if row["status"] == "done"} >= {"occlusion", "gradient", "grad_cam"}
 
 
 def test_verify_measures_determinism(explain, files):
@@ -205,6 +211,14 @@ def test_the_page_is_one_file_with_pictures_and_no_addresses(explain, files):
     assert "http" not in page.replace("http-equiv", "")
     assert "class 1 (ill)" in page
     assert "not a diagnosis" in page
+
+
+def test_random_weights_stand_among_the_warnings_of_the_page(explain, files):
+    explain(model="small_unet(spatial_dims=3)", method="gradient")
+    page = " ".join((files / "out" / "report" / "index.html").read_text().split())
+    warnings = page[page.index('id="warnings"') : page.index('id="overview"')]
+    assert "no --weights were given, so the network&#39;s weights are random" in warnings
+    assert "on the model&#39;s grid of 16 x 18 x 12" in page
 
 
 def test_the_pages_pictures_are_pictures(explain, files):

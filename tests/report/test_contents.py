@@ -42,6 +42,13 @@ def test_an_image_that_is_cut_short_does_not_take_the_page_with_it(run, name):
     assert f"cases/c1/{name} cannot be shown" in Parsed(write(run.folder)).text
 
 
+def test_a_mask_of_another_size_than_its_image_does_not_take_the_page_with_it(run):
+    image = picture()
+    run.case(image, mask=picture(20, 20))
+    run.map(attribution(image), image)
+    assert "mask must lie on the image's grid" in Parsed(write(run.folder)).text
+
+
 def test_a_map_of_another_size_than_its_image_says_so(run):
     run.case(picture())
     run.map(attribution(picture(20, 20)), picture())

@@ -128,9 +128,24 @@ def test_the_outline_runs_around_the_mask():
 
 def test_the_scale_bar_is_as_long_as_it_says():
     axes = pictures(draw(volume(), attribution(volume())))[0]
-    (bar,) = [line for line in axes.lines if line.get_linewidth() == 2]
+    (bar,) = axes.patches
     (length,) = [int(text.get_text().split()[0]) for text in axes.texts if text.get_text().endswith("mm")]
-    assert np.ptp(bar.get_xdata()) * abs(np.diff(axes.get_xlim())[0]) == pytest.approx(length)
+    assert bar.get_width() * abs(np.diff(axes.get_xlim())[0]) == pytest.approx(length)
+
+
+def test_the_scale_bar_has_a_dark_rim_on_a_white_film():
+    film = picture(unit="mm").with_values(np.full((1, 40, 30, 1), 200.0))
+    figure = draw(film, attribution(film), window=(0, 100))
+    grey = np.asarray(Pillow.open(io.BytesIO(png(figure))).convert("L"))
+    (bar,) = pictures(figure)[0].patches
+    box, rim = bar.get_window_extent(), 0.5 * figure.dpi / 72
+    x, y = (box.x0 + box.x1) / 2, (box.y0 + box.y1) / 2
+    around = [(x, box.y0 - rim), (x, box.y1 + rim), (box.x0 - rim, y), (box.x1 + rim, y)]
+    inside, *beside = (
+        int(grey[round(grey.shape[0] - row - 0.5), round(column - 0.5)]) for column, row in [(x, y), *around]
+    )
+    assert inside > 200
+    assert max(beside) < 120
 
 
 def test_a_radiographs_scale_bar_counts_at_the_detector():

@@ -7,6 +7,7 @@ import numpy as np
 
 from tests.report.made import attribution, failed, one_map, picture, provenance, volume
 from tests.report.parsed import Parsed
+from voxplain.data.certificate import MODEL, Certificate, Check
 from voxplain.report.page import write
 from voxplain.types import Quantity
 
@@ -111,6 +112,18 @@ def test_a_failed_check_is_said_on_top_and_at_the_map(run):
     text = Parsed(write(run.folder)).text
     assert text.index("Check failed") < text.index("Overview") < text.index("Do not rely on this map.")
     assert text.count("completeness: the sum misses the score by 40 %") == 2
+
+
+def test_what_was_noticed_about_the_model_is_said_on_top_once(run):
+    image, words = picture(), "no --weights were given, so the network's weights are random"
+    run.case(image)
+    noticed = Certificate((Check("finite", "passed", "all values are finite"), Check(MODEL, "noted", words)))
+    for name in ("one", "two"):
+        run.map(attribution(image, certificate=noticed), image, name)
+    text = Parsed(write(run.folder)).text
+    warnings = text[text.index("Warnings") : text.index("Overview")]
+    assert warnings.count(f"Model {words}") == 1
+    assert "all values are finite" not in warnings
 
 
 def test_checks_of_a_failed_map_lie_open(run):

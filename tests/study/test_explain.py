@@ -1,6 +1,8 @@
 """One case from image to attribution: geometry, units, notes, certificate, provenance."""
 
 import json
+from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -12,9 +14,10 @@ from tests.nets import Awkward, seeded
 from voxplain.data.image import Image
 from voxplain.data.prepare import Prepare
 from voxplain.errors import FileError, InputError
+from voxplain.methods import Map, Method
 from voxplain.space.affine import from_parts
 from voxplain.space.grid import Grid
-from voxplain.types import Quantity
+from voxplain.types import Access, Quantity
 
 TILT = np.deg2rad(20)
 OBLIQUE = from_parts(
@@ -85,6 +88,54 @@ def test_contributions_add_up_on_the_images_grid(prepare):
     assert lost.value == pytest.approx(0, abs=1e-6)
     assert found.values.sum(dtype=np.float64) == pytest.approx(expected, abs=1e-5 * scale)
     assert found.numbers["sum_on_image"] == pytest.approx(expected, abs=1e-5 * scale)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ones(Method):
+    """A derivative that is one everywhere, with everything that may come along."""
+
+    name = "ones"
+    title: ClassVar[str] = "Ones"
+    citation: ClassVar[str] = "none"
+    access: ClassVar[Access] = Access.CALLS
+    quantity: ClassVar[Quantity] = Quantity.RELEVANCE
+    law: ClassVar[str] = "is one"
+
+    def _map(self, score, x):
+        ones, one = torch.ones_like(x), torch.ones_like(x[:, :1])
+        options = {"derivative": True, "standard_error": ones, "parts": {"level": ones, "votes": one}}
+        sibling = Map(ones, self.quantity, "logits per input unit", layer="next", **options)
+        return Map(ones, self.quantity, "logits per input unit", siblings=(sibling,), **options)
+
+
+def test_all_of_a_derivative_is_told_by_the_images_own_intensity():
+    image = Image.of(np.random.default_rng(0).normal(100, 20, (2, 5, 6, 7)), Grid((5, 6, 7), OBLIQUE), unit="HU")
+    prepare = Prepare(scale=-1.0, std=(2.0, 4.0))
+    module = seeded(Awkward, 3, "classification", channels=2).float()
+    found = vx.explain(module, image, Ones(), prepare=prepare)
+    gains = np.array([-0.5, -0.25]).reshape(2, 1, 1, 1) * np.ones((2, 5, 6, 7))
+    assert [one.layer for one in found] == ["", "next"]
+    for one in found:
+        np.testing.assert_allclose(one.values, gains)
+        np.testing.assert_allclose(one.standard_error, -gains, err_msg="a standard error is never negative")
+        np.testing.assert_allclose(one.parts["level"], gains)
+        assert (one.parts["votes"] == 1).all()
+        assert one.unit == "logits per HU"
+
+
+@pytest.mark.parametrize(
+    ("std", "value", "unit"), [((2.0, 2.0), 0.5, "logits per HU"), ((2.0, 4.0), 1, "logits per input unit")]
+)
+def test_one_derivative_for_all_channels_is_told_by_raw_intensity_where_their_gains_agree(std, value, unit):
+    class One(Ones):
+        def _map(self, score, x):
+            return Map(torch.ones_like(x[:, :1]), self.quantity, "logits per input unit", derivative=True)
+
+    image = Image.of(np.random.default_rng(0).normal(100, 20, (2, 5, 6, 7)), Grid((5, 6, 7), OBLIQUE), unit="HU")
+    module = seeded(Awkward, 3, "classification", channels=2).float()
+    found = vx.explain(module, image, One(), prepare=Prepare(std=std))
+    assert (found.values.shape[0], found.unit) == (1, unit)
+    np.testing.assert_allclose(found.values, value)
 
 
 def test_replicated_channels_are_summed_back_into_the_grey_one():
@@ -226,6 +277,24 @@ def test_a_map_that_points_nowhere_fails_its_certificate():
     found = vx.explain(module, volume(), "grad_cam(layer='second')", target="class_score(1)")
     assert not found.certificate.passed
     assert "not constant" in [check.name for check in found.certificate.failures]
+
+
+def test_a_map_that_is_constant_up_to_rounding_fails_its_certificate():
+    class Nearly(Ones):
+        def _map(self, score, x):
+            noise = 1e-8 * torch.arange(x.numel(), dtype=torch.float64).reshape(x.shape) / x.numel()
+            return Map(1 + noise, self.quantity, "logits")
+
+    assert "not constant" in [check.name for check in vx.explain(net(), volume(), Nearly()).certificate.failures]
+
+
+@pytest.mark.parametrize("value", [torch.nan, torch.inf])
+def test_a_model_that_gives_no_number_is_refused_by_case_and_method(value):
+    module = net()
+    with torch.no_grad():
+        module.head.bias[0] = value
+    with pytest.raises(InputError, match=f"gradient: the model must give finite scores, got {value} for case 'case'"):
+        vx.explain(module, volume(), "gradient", target="class_score(0)")
 
 
 def test_too_few_steps_fail_the_completeness_check():

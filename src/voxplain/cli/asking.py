@@ -30,9 +30,22 @@ IMAGE: dict[str, dict[str, Any]] = {
     "--cases": {
         "type": Path,
         "metavar": "TABLE.csv",
-        "help": "many cases: columns image (or one a channel), perhaps id, mask, label, target, slice, group, split",
+        "help": "many cases: columns image (or one a channel), perhaps id, mask, segments, label, target, slice, "
+        "group, split",
     },
     "--mask": {"type": Path, "metavar": "FILE", "help": "region for targets over a mask, and to measure maps against"},
+    "--reference": {
+        "action": "append",
+        "default": [],
+        "metavar": "FILE",
+        "help": "another image for methods that compare with others, prepared as the image is; repeats "
+        "(channels: flair=a.nii.gz,t1=b.nii.gz)",
+    },
+    "--segments": {
+        "type": Path,
+        "metavar": "FILE",
+        "help": "labelled parts of the image, such as organs, for methods that take it apart by them",
+    },
     "--slice": {"type": int, "metavar": "N", "help": "axial slice of a volume, for a model that reads 2D images"},
     "--id": {"metavar": "NAME", "help": "what to call the case (default: a hash of its content)"},
     "--resample-slices": {
@@ -45,7 +58,7 @@ QUESTION: dict[str, dict[str, Any]] = {
     "--method": {
         "action": "append",
         "metavar": "METHOD",
-        "help": "such as grad_cam or 'occlusion(window=16)'; repeats; 'all' for every one the model allows "
+        "help": "such as grad_cam or 'occlusion(window=16)'; repeats; 'all' for every one that can explain the case "
         "(default: grad_cam, or occlusion where only calls are allowed)",
     },
     "--target": {

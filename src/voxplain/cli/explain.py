@@ -10,6 +10,7 @@ from voxplain.errors import InputError, OptionError, VoxplainError
 
 if TYPE_CHECKING:
     from voxplain.data.case import Case
+    from voxplain.data.image import Image
     from voxplain.methods import Method
     from voxplain.score.model import Model
     from voxplain.study.plan import Plan
@@ -53,9 +54,11 @@ def run(chosen: argparse.Namespace) -> int:
 def _check_asked(chosen: argparse.Namespace) -> None:
     if (chosen.image is None) == (chosen.cases is None):
         raise OptionError("explain needs one of --image and --cases")
-    if chosen.cases is not None and any(given is not None for given in (chosen.mask, chosen.slice, chosen.id)):
+    of_one_case = (chosen.mask, chosen.segments, chosen.slice, chosen.id)
+    if chosen.cases is not None and any(given is not None for given in of_one_case):
         raise OptionError(
-            "with --cases, masks, slices and ids come from the table's columns; leave --mask, --slice and --id out"
+            "with --cases, masks, segments, slices and ids come from the table's columns; "
+            "leave --mask, --segments, --slice and --id out"
         )
 
 
@@ -78,22 +81,48 @@ def _plan(chosen: argparse.Namespace) -> "Plan":
         class_names=names,
         trust=chosen.trust,
     ).on(asking.device(chosen.device))
-    methods = _all(model) if "all" in (chosen.method or ()) else tuple(early) or _default(model)
+    references = _references(chosen)
+    every = "all" in (chosen.method or ())
+    methods, left_out = _all(model, early, compares=bool(references)) if every else (early or _default(model), [])
     budget = None if chosen.memory is None else parse_bytes(chosen.memory)
-    return Plan(model, prepare, asked, methods, chosen.seed, budget, chosen.verify)
+    run = {"seed": chosen.seed, "budget": budget, "verify": chosen.verify, "references": references}
+    return Plan(model, prepare, asked, tuple(methods), **run, every=every, left_out=tuple(left_out))
 
 
-def _all(model: "Model") -> "tuple[Method, ...]":
+def _all(model: "Model", given: "list[Method]", *, compares: bool) -> "tuple[list[Method], list[str]]":
+    """Every method the model allows, the `given` ones with their options, and sentences on those left out."""
     from voxplain.methods import table
+    from voxplain.spec import schema
 
-    return tuple(cls() for cls in table().values() if cls.access <= model.access and not cls.needs_reference)
+    found: list[Method] = []
+    left_out: list[str] = []
+    for name, cls in table().items():
+        own = [one for one in given if one.name == name]
+        required = [option["name"] for option in schema(cls) if option["required"]]
+        if required and not own:
+            left_out.append(f'{name} needs options; add --method "{name}({required[0]}=...)"')
+            continue
+        others = [] if own else [cls()]
+        if others and others[0].wants_reference and not compares:
+            left_out.append(f"{name} needs reference images; pass --reference")
+            continue
+        found += [*own, *(one for one in others if one.needed_access <= model.access)]
+    return found, left_out
 
 
-def _default(model: "Model") -> "tuple[Method, ...]":
+def _references(chosen: argparse.Namespace) -> "tuple[Image, ...]":
+    from voxplain.data.load import load_image
+
+    named = [one.split(",") if "=" in one and not Path(one).exists() else [one] for one in chosen.reference]
+    sources = [_sources(parts, "--reference", ",") for parts in named]
+    return tuple(load_image(source, resample_slices=chosen.resample_slices) for source in sources)
+
+
+def _default(model: "Model") -> "list[Method]":
     from voxplain.methods import method
     from voxplain.types import Access
 
-    return (method("grad_cam" if model.access >= Access.LAYERS else "occlusion"),)
+    return [method("grad_cam" if model.access >= Access.LAYERS else "occlusion")]
 
 
 def _cases(chosen: argparse.Namespace) -> "list[Case]":
@@ -104,21 +133,21 @@ def _cases(chosen: argparse.Namespace) -> "list[Case]":
         return read_cases(chosen.cases, resample_slices=chosen.resample_slices)
     image = load_image(_sources(chosen.image), identifier=chosen.id, resample_slices=chosen.resample_slices)
     mask = None if chosen.mask is None else load_mask(chosen.mask, like=image)
-    return [Case(image.identifier, image, mask=mask, slice=chosen.slice)]
+    segments = None if chosen.segments is None else load_mask(chosen.segments, like=image, what="segments")
+    return [Case(image.identifier, image, mask=mask, segments=segments, slice=chosen.slice)]
 
 
-def _sources(given: list[str]) -> "str | dict[str, str]":
+def _sources(given: list[str], flag: str = "--image", joint: str = " --image ") -> "str | dict[str, str]":
     """One path, or channel names to paths: 'flair=a.nii.gz' names a channel unless a file has that very name."""
     named = [one.partition("=") for one in given]
     if len(given) == 1 and (not named[0][1] or Path(given[0]).exists()):
         return given[0]
     if any(not equals or not name or not path for name, equals, path in named):
-        raise InputError(
-            "several images are channels of one case and need names, such as --image flair=a.nii.gz --image t1=b.nii.gz"
-        )
+        example = f"{flag} flair=a.nii.gz{joint}t1=b.nii.gz"
+        raise InputError(f"several images are channels of one case and need names, such as {example}")
     sources = {name: path for name, _, path in named}
     if len(sources) < len(given):
-        raise InputError("each channel must have a name of its own; --image names one twice")
+        raise InputError(f"each channel must have a name of its own; {flag} names one twice")
     return sources
 
 
@@ -136,6 +165,7 @@ def _tell(chosen: argparse.Namespace, outcome: "Outcome", page: Path) -> None:
         document: dict[str, Any] = {"out": str(chosen.out), "page": str(page), "rows": outcome.rows}
         print(json_text(document, indent=1))
         return
-    failed = f", {len(outcome.failed)} failed" if outcome.failed else ""
-    print(f"{len(outcome.rows)} rows{failed} in {chosen.out}")
+    counts = {"left out": len(outcome.refused), "failed": len(outcome.failed)}
+    told = "".join(f", {count} {what}" for what, count in counts.items() if count)
+    print(f"{len(outcome.rows)} rows{told} in {chosen.out}")
     print(f"page: {page}")

@@ -29,6 +29,20 @@ FLAGS = {
 }
 """Flag -> metavar and help; no metavar: a switch."""
 
+EXAMPLES = {
+    "spacing_mm": "1,1,1.5",
+    "size": "96,96,64",
+    "crop_pad": "96,96,64",
+    "pad_multiple": "16",
+    "pad_value": "-1",
+    "window": "-160,240",
+    "percentile": "1,99",
+    "scale": "0.001",
+    "mean": "0.5",
+    "std": "0.25",
+}
+"""What a flag of numbers may be given, for errors."""
+
 
 def add(group: argparse._ArgumentGroup) -> None:
     """The flags."""
@@ -58,7 +72,12 @@ def _value(name: str, raw: Any) -> Any:
         return tuple(part.strip() for part in raw.split(","))
     try:
         value = ast.literal_eval(raw)
-    except (ValueError, SyntaxError) as error:
-        raise OptionError(f"--{name.replace('_', '-')} must be numbers joined by commas, got {raw!r}") from error
+    except (ValueError, SyntaxError):
+        value = None
     single = name in ("scale", "pad_multiple", "pad_value")
-    return value if single or isinstance(value, tuple) else (value,)
+    listed = value if isinstance(value, tuple) else (value,)
+    if not all(type(one) in (int, float) for one in listed) or (single and listed != (value,)):
+        wanted = "a number" if single else "numbers joined by commas, without brackets"
+        flag = f"--{name.replace('_', '-')}"
+        raise OptionError(f"{flag} must be {wanted}, got {raw!r}; type for example {flag} {EXAMPLES[name]}")
+    return value if single else listed

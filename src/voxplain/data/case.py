@@ -9,7 +9,7 @@ from voxplain.data.image import Image
 from voxplain.data.load import Source, image_kind, load_image, load_mask, split_choice
 from voxplain.errors import FileError, InputError, VoxplainError
 
-RESERVED = ("id", "image", "mask", "label", "target", "slice", "group", "split")
+RESERVED = ("id", "image", "mask", "segments", "label", "target", "slice", "group", "split")
 """Columns with a meaning of their own; any other one is a channel if its values are image files."""
 
 Row = Mapping[str, str]
@@ -25,6 +25,8 @@ class Case:
     """The image; its voxels are read when first used."""
     mask: Image | None = None
     """Labels on the image's grid, such as the lesion."""
+    segments: Image | None = None
+    """Labels of the parts that the image is taken apart into, such as organs."""
     label: str | None = None
     """The true class or value, as the table says it."""
     group: str | None = None
@@ -110,13 +112,18 @@ def _case(row: Row, channels: Sequence[str], folder: Path, resample_slices: bool
     return Case(
         identifier=image.identifier,
         image=image,
-        mask=load_mask(_path(row, "mask", folder), like=image) if row.get("mask") else None,
+        mask=_labels(row, "mask", folder, image),
+        segments=_labels(row, "segments", folder, image),
         slice=position,
         label=row.get("label") or None,
         group=row.get("group") or None,
         split=row.get("split") or None,
         target=row.get("target") or None,
     )
+
+
+def _labels(row: Row, column: str, folder: Path, image: Image) -> Image | None:
+    return load_mask(_path(row, column, folder), like=image, what=column) if row.get(column) else None
 
 
 def _path(row: Row, column: str, folder: Path) -> Path:

@@ -6,6 +6,12 @@ from typing import Any, Literal, Self
 
 Outcome = Literal["passed", "failed", "noted"]
 
+FLAT = 1e-6
+"""A map whose values differ by less than this share of the largest is constant: float32 resolves no more."""
+
+MODEL = "model"
+"""The name of checks that say what was noticed about the model, such as random weights."""
+
 
 @dataclass(frozen=True)
 class Check:

@@ -85,7 +85,7 @@ def _stack(pictures: Sequence[Picture], slices: Sequence[geometry.Slice], name: 
     if not resample_slices:
         raise InputError(
             f"{name!r} must be a regular upright stack of slices, got {' and '.join(wrong)}; "
-            "ask for resample_slices to put it on a regular grid"
+            "pass --resample-slices (resample_slices=True in Python) to put it on a regular grid"
         )
     kept = geometry.without_duplicates(ordered)
     stack, chosen = [ordered[index] for index in kept], [pictures[order[index]] for index in kept]

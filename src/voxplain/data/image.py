@@ -81,11 +81,16 @@ def default_channels(count: int) -> tuple[str, ...]:
     return ("image",) if count == 1 else tuple(f"channel{n}" for n in range(count))
 
 
-def check_voxels(image: Image) -> None:
-    """Refuse voxels that no map could be trusted on: NaN, infinite or all the same."""
-    values = image.values
-    broken = int(values.size - np.isfinite(values).sum())
+def check_finite(image: Image) -> None:
+    """Refuse voxels that are NaN or infinite."""
+    broken = int(image.values.size - np.isfinite(image.values).sum())
     if broken:
         raise InputError(f"image {image.identifier!r} must hold finite voxels, got {broken} that are NaN or infinite")
+
+
+def check_voxels(image: Image) -> None:
+    """Refuse voxels that no map could be trusted on: NaN, infinite or all the same."""
+    check_finite(image)
+    values = image.values
     if values.min() == values.max():
         raise InputError(f"image {image.identifier!r} must not be constant, got {values.flat[0]:g} everywhere")

@@ -57,24 +57,25 @@ def load_image(
     return _read(source, identifier=identifier, resample_slices=resample_slices)
 
 
-def load_mask(source: Source, like: Image | None = None) -> Image:
+def load_mask(source: Source, like: Image | None = None, what: str = "mask") -> Image:
     """Labels (1, i, j, k), whole numbers from 0, on the grid of `like` (resampled to the nearest voxel with a notice).
 
     A picture of only black and white has label 1 where it is white; a palette's numbers are labels; a JPEG is cut at
-    half of white. Raises `InputError` for anything but labels or for a mask that lies elsewhere than the image.
+    half of white. Raises `InputError` for anything but labels or for a mask that lies elsewhere than the image; errors
+    and notices call it `what`.
     """
     path, _ = split_choice(source)
     image = _read(source, labels=True, identifier=None if like is None else like.identifier)
     lossy = _begins(path, len(JPEG_MARK)) == JPEG_MARK
-    notices = [*image.notices, "the mask is a JPEG; half of white was taken as its edge"] if lossy else image.notices
+    notices = [*image.notices, f"the {what} is a JPEG; half of white was taken as edge"] if lossy else image.notices
     mask = replace(
         image,
-        read=lambda: _labels(image, path.name, lossy),
-        channels=("mask",),
+        read=lambda: _labels(image, f"{what} {path.name!r}", lossy),
+        channels=(what,),
         unit="label",
         notices=tuple(notices),
     )
-    return mask if like is None else _onto(mask, like.grid, f"mask {path.name!r}", "the mask", "nearest")
+    return mask if like is None else _onto(mask, like.grid, f"{what} {path.name!r}", f"the {what}", "nearest")
 
 
 def split_choice(source: Source) -> tuple[Path, str | None]:
@@ -215,19 +216,19 @@ def _size(grid: Grid) -> str:
     return " x ".join(str(n) for n in (grid.shape[:2] if grid.is_2d else grid.shape))
 
 
-def _labels(image: Image, name: str, lossy: bool) -> Voxels:
+def _labels(image: Image, subject: str, lossy: bool) -> Voxels:
     values, white = image.values, FULL.get(image.unit)
     if lossy:
         return np.asarray(values.mean(axis=0, keepdims=True) >= JPEG_THRESHOLD, dtype=np.float32)
     if not np.array_equal(values, np.broadcast_to(values[:1], values.shape), equal_nan=True):
-        raise InputError(f"mask {name!r} must have one channel, got {len(image.channels)} that differ")
+        raise InputError(f"{subject} must have one channel, got {len(image.channels)} that differ")
     single = values[:1]
     whole = np.round(single)
     if not np.isfinite(single).all() or np.abs(single - whole).max() > WHOLE_TOLERANCE or whole.min() < 0:
-        raise InputError(f"mask {name!r} must hold whole numbers from 0, got others; threshold it first")
+        raise InputError(f"{subject} must hold whole numbers from 0, got others; threshold it first")
     found = np.unique(whole)
     if white is not None and len(found) > MOST_LABELS:
-        raise InputError(f"mask {name!r} must hold labels, got {len(found)} different greys; threshold it first")
+        raise InputError(f"{subject} must hold labels, got {len(found)} different greys; threshold it first")
     return _black_and_white(whole, found, white)
 
 

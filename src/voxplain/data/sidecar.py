@@ -36,6 +36,20 @@ def save(attribution: Attribution, path: Path) -> Path:
     return path
 
 
+def remove(path: Path) -> None:
+    """Delete the map at `path`, its sidecar and the files the sidecar names; what is not there is gone already."""
+    stem = _stem(path)
+    sidecar = stem.with_name(f"{stem.name}.json")
+    try:
+        extras = [str(name) for name in dict(_read_json(sidecar).get("files", {})).values()]
+    except (FileError, TypeError, ValueError, AttributeError):  # a broken sidecar names nothing
+        extras = []
+    # Only names that begin as the map's does: a sidecar edited by hand must not delete what is not the map's.
+    own = [stem.with_name(name) for name in extras if name.startswith(f"{stem.name}.") and Path(name).name == name]
+    for file in (*own, sidecar, path):
+        file.unlink(missing_ok=True)
+
+
 def load(path: Path) -> Attribution:
     """Read back the map at `path` with its sidecar; raises `FileError` where the sidecar is missing or broken."""
     stem = _stem(path)

@@ -25,6 +25,11 @@ class MapEntry:
     problem: str = ""
     """Why the map cannot be shown, in a sentence; empty where it can."""
 
+    @property
+    def refused(self) -> bool:
+        """True for a method that could not explain the case, where every method was asked for."""
+        return self.row.get("status") == "refused"
+
     def text(self, key: str) -> str:
         """An entry of the row as text, '' where it has none."""
         value = self.row.get(key)
@@ -75,7 +80,7 @@ def read_run(folder: Path) -> Run:
     cases = []
     for name in names:
         home = homes.get(name, name if name in facts else "")
-        if not home and any(row.get("status") != "failed" for row in rows if str(row.get("case", "")) == name):
+        if not home and any(row.get("status") == "done" for row in rows if str(row.get("case", "")) == name):
             missing.append(f"case {name!r} has rows but no case.json")
         own = [_entry(folder, row, missing) for row in rows if str(row.get("case", "")) == name]
         cases.append(_case(folder, name, home, facts.get(home, {}), own, missing))
@@ -109,7 +114,7 @@ def _image(path: Path, folder: Path, facts: Table, missing: list[str]) -> Image 
 
 
 def _entry(folder: Path, row: Table, missing: list[str]) -> MapEntry:
-    if row.get("status") == "failed":
+    if row.get("status") in ("failed", "refused"):
         return MapEntry(row, None, str(row.get("error") or "failed without a message"))
     relative = row.get("map")
     path = (folder / str(relative)).resolve() if relative else None

@@ -9,6 +9,7 @@ from matplotlib import colormaps
 from matplotlib.colors import Colormap, LinearSegmentedColormap
 
 from voxplain.data.attribution import Attribution
+from voxplain.data.certificate import FLAT
 from voxplain.errors import InputError, unknown
 from voxplain.types import Quantity
 
@@ -22,9 +23,6 @@ GREY_PERCENTILES = (1.0, 99.0)
 
 LIMIT_PERCENTILE = 99.9
 """Where full colour is reached: one voxel in a thousand may be stronger without washing out the rest."""
-
-FLAT = 1e-6
-"""A map whose values differ by less than this share of the largest is constant: float32 resolves no more."""
 
 ROUNDING_LOGITS = 1e-6
 """Score units whose absolute values sum to less than this are rounding of a float32 score of order one."""

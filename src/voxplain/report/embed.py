@@ -16,6 +16,10 @@ RUNGS = ((1280, 90), (960, 85), (860, 80), (760, 75), (640, 70))
 WebP rather than a PNG of few colours: a palette draws false steps into a smooth map, and is twice as large.
 """
 
+SHEET_RUNGS = ((1920, 88), (1600, 84), (1280, 80), (960, 75), (760, 70))
+SHEET_SHARE = 4
+"""A contact sheet holds many pictures: it may be wider, and take the room of this many."""
+
 
 @dataclass(frozen=True)
 class Embedded:
@@ -27,14 +31,14 @@ class Embedded:
     height: int
 
 
-def embed(png: bytes, body: tuple[float, float], pictures: int) -> Embedded:
+def embed(png: bytes, body: tuple[float, float], pictures: int, *, sheet: bool = False) -> Embedded:
     """The part of a PNG between two heights (shares from the bottom) for a page that holds so many `pictures`."""
     with Pillow.open(io.BytesIO(png)) as opened:
         whole = opened.convert("RGB")
     bottom, top = body
     part = whole.crop((0, round((1 - top) * whole.height), whole.width, round((1 - bottom) * whole.height)))
-    share = PAGE_BYTES // max(pictures, 1)
-    for width, quality in RUNGS:
+    share = PAGE_BYTES * (SHEET_SHARE if sheet else 1) // max(pictures, 1)
+    for width, quality in SHEET_RUNGS if sheet else RUNGS:
         small = part.resize(_size(part.size, width), Pillow.Resampling.LANCZOS) if part.width > width else part
         data, kind = _encoded(small, quality)
         if len(data) <= share:

@@ -95,7 +95,9 @@ def map_facts(entry: MapEntry, attribution: Attribution) -> Facts:
 
 def _cost(record: Mapping[str, Any]) -> str:
     seconds = record.get("seconds")
-    parts = [f"{number(float(seconds))} s"] if isinstance(seconds, int | float) else []
+    questions = record.get("questions")
+    shared = f" for {questions} maps asked together" if isinstance(questions, int) and questions > 1 else ""
+    parts = [f"{number(float(seconds))} s{shared}"] if isinstance(seconds, int | float) else []
     for key, (one, many) in COSTS.items():
         count = record.get(key)
         parts += [f"{count} {one if count == 1 else many}"] if isinstance(count, int) else []

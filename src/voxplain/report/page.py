@@ -1,5 +1,6 @@
 """The page of a run folder: one HTML file that holds everything it shows and loads nothing."""
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -9,10 +10,12 @@ import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from matplotlib.colors import to_hex
 
+from voxplain.data.certificate import MODEL
 from voxplain.data.writing import written_beside
 from voxplain.report.cards import CaseCard, case_card
-from voxplain.report.contents import Run, read_run
+from voxplain.report.contents import CaseEntry, Run, read_run
 from voxplain.report.display import blend, scale
+from voxplain.report.embed import SHEET_SHARE
 from voxplain.report.facts import Facts, in_common, percent
 from voxplain.report.panels import BAR_GREY
 from voxplain.types import Quantity
@@ -36,13 +39,19 @@ def write(run_folder: str | Path) -> Path:
     cannot be written to is an error (FileError).
     """
     run = read_run(Path(run_folder))
-    pictures = sum(entry.path is not None for case in run.cases for entry in case.maps)
+    pictures = sum(_pictures(case) for case in run.cases)
     cases = [case_card(run, case, place, pictures) for place, case in enumerate(run.cases, start=1)]
     html = _environment().get_template("page.html").render(_context(run, cases))
     path = run.folder / "report" / "index.html"
     with written_beside(path) as beside:
         beside.write_text(html, encoding="utf-8")
     return path
+
+
+def _pictures(case: CaseEntry) -> int:
+    """How many pictures of a map's size a case puts on the page."""
+    maps = Counter(entry.path.parent for entry in case.maps if entry.path is not None)
+    return sum(count + (SHEET_SHARE if count > 1 else 0) for count in maps.values())
 
 
 def _environment() -> Environment:
@@ -64,7 +73,12 @@ def _context(run: Run, cases: Sequence[CaseCard]) -> dict[str, Any]:
     return {
         "name": run.folder.resolve().name,
         "counts": _counts(cases),
-        "warnings": [*_failures(cases), *(Alert("Missing", "", text) for text in run.missing), *_notices(cases)],
+        "warnings": [
+            *_failures(cases),
+            *(Alert("Missing", "", text) for text in run.missing),
+            *_model_notices(cases),
+            *_notices(cases),
+        ],
         "cases": [_without(case, common) for case in cases],
         "labelled": any(case.label for case in cases),
         "methods": list(dict.fromkeys(card.method for card in cards)),
@@ -80,6 +94,8 @@ def _counts(cases: Sequence[CaseCard]) -> str:
     drawn = sum(card.picture is not None for card in maps)
     parts = [_plural(len(cases), "case"), _plural(drawn, "map")]
     parts += [f"{len(maps) - drawn} without a map"] if drawn < len(maps) else []
+    left_out = sum(len(case.left_out) for case in cases)
+    parts += [f"{left_out} left out"] if left_out else []
     return ", ".join(parts)
 
 
@@ -96,6 +112,13 @@ def _failures(cases: Sequence[CaseCard]) -> Iterator[Alert]:
             if card.failures:
                 told = "; ".join(f"{check.name}: {check.sentence}" for check in card.failures)
                 yield Alert("Check failed", where, told, card.anchor)
+
+
+def _model_notices(cases: Sequence[CaseCard]) -> Iterator[Alert]:
+    """What was noticed about the model, such as random weights: it holds for every map and every prediction."""
+    checks = (check for case in cases for card in case.maps for check in card.checks if check.name == MODEL)
+    for sentence in dict.fromkeys(check.sentence for check in checks):
+        yield Alert("Model", "", sentence, loud=False)
 
 
 def _notices(cases: Sequence[CaseCard]) -> Iterator[Alert]:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
+from matplotlib.patches import Rectangle
 from matplotlib.patheffects import withStroke
 
 from voxplain.report.display import Array, Scale, blend, number
@@ -19,7 +20,7 @@ BAD = "#ff6b60"
 FRAME = "#5a5a5a"
 CROSS = "#ffe14d"
 HALO = [withStroke(linewidth=2.0, foreground="black", alpha=0.8)]
-"""A dark rim keeps white letters readable on bright bone."""
+"""A dark rim keeps white letters and the scale bar readable on bright bone and white films."""
 
 CROSS_GAP = (0.06, 0.15)
 """Half the gap in the crosshair, at most these shares of the longer and shorter side: the evidence stays free."""
@@ -29,6 +30,9 @@ BAR_GREY = 0.25
 
 WORDS_PER_INCH = 13
 """How many letters across a picture fit into an inch."""
+
+BAR_INCHES = 2 / 72
+"""How thick a scale bar is."""
 
 BAR_STEPS = (1, 2, 5, 10, 20, 50, 100, 200)
 """Lengths in mm a scale bar may have; the largest under a third of the picture is taken."""
@@ -73,7 +77,7 @@ def draw_panel(axes: Axes, panel: Panel, *, first: bool = False) -> None:
     axes.set_ylim(extent[2], extent[3])
     axes.set_xticks([])
     axes.set_yticks([])
-    axes.set_title(panel.name, fontsize=8, color=SOFT, pad=3, loc="left")
+    axes.set_title(panel.name, fontsize=8, color=SOFT, pad=3, loc="left", parse_math=False)
     for spine in axes.spines.values():
         spine.set(color=FRAME, linewidth=0.6)
     _outline(axes, panel)
@@ -131,9 +135,9 @@ def _scale_bar(axes: Axes, width: float, ruler: str) -> None:
     length = max([step for step in BAR_STEPS if step <= width / 3], default=0)
     if not length:
         return
-    start, end = 0.03, 0.03 + length / width
-    axes.plot([start, end], [0.03, 0.03], transform=axes.transAxes, color=INK, linewidth=2, path_effects=HALO,
-              solid_capstyle="butt")  # fmt: skip
+    start, thick = 0.03, BAR_INCHES * axes.get_figure().dpi / axes.bbox.height  # type: ignore[union-attr]
+    axes.add_patch(Rectangle((start, 0.03 - thick / 2), length / width, thick, transform=axes.transAxes, zorder=3,
+                             facecolor=INK, linewidth=0, path_effects=HALO))  # fmt: skip
     axes.text(start, 0.045, f"{length} {ruler}", transform=axes.transAxes, color=INK, fontsize=7, ha="left",
               va="bottom", path_effects=HALO)  # fmt: skip
 

@@ -63,13 +63,13 @@ def scene(
     inside = None if mask is None else (mask.values != 0).any(axis=0)
     voxel, place = _place(values, image.grid, colours)
     cuts = _cuts(image.grid, voxel, crossed=not (image.grid.is_2d or colours.blank))
-    plain = tuple(_panel(cut, image.grid, grey(cut.take(voxels)), inside) for cut in cuts)
-    laid_over = tuple(_over(cut, panel, values, colours) for cut, panel in zip(cuts, plain, strict=True))
+    plain = tuple(grey_panel(cut, image.grid, grey(cut.take(voxels)), inside) for cut in cuts)
+    laid_over = tuple(coloured_panel(cut, panel, values, colours) for cut, panel in zip(cuts, plain, strict=True))
     caption = (
         *place,
         f"Image: {'' if image.channels == ('image',) else f'channel {shown}, '}{grey.words}.",
         *_map_words(attribution, colours, origin),
-        *_conventions(plain, inside, image.grid),
+        *conventions(plain, inside, image.grid),
     )
     heading = title if title is not None else _title(image, attribution)
     return Scene(plain, laid_over, colours, heading, _alarm(attribution), caption, not image.grid.is_2d)
@@ -109,8 +109,8 @@ def _place(values: Array, grid: Grid, colours: Scale) -> tuple[Voxel, tuple[str,
 
 
 @dataclass(frozen=True, eq=False)
-class _Cut:
-    """One slice through the chosen voxel."""
+class Cut:
+    """One slice of the image."""
 
     view: planes.Plane
     index: int
@@ -122,20 +122,24 @@ class _Cut:
         return np.asarray(planes.take(volume[None], self.view, self.index)[0])
 
 
-def _cuts(grid: Grid, voxel: Voxel, *, crossed: bool) -> list[_Cut]:
+def _cuts(grid: Grid, voxel: Voxel, *, crossed: bool) -> list[Cut]:
+    return [_cut(grid, view, voxel, crossed) for view in wide_planes(grid)]
+
+
+def wide_planes(grid: Grid) -> Sequence[planes.Plane]:
     """The planes worth a picture: one in which the volume is a single voxel thin would be a line."""
     views = planes.planes(grid)
-    wide = [view for view in views if min(grid.shape[axis] for axis in view.order[:2]) > 1]
-    return [_cut(grid, view, voxel, crossed) for view in wide or views]
+    return [view for view in views if min(grid.shape[axis] for axis in view.order[:2]) > 1] or views
 
 
-def _cut(grid: Grid, view: planes.Plane, voxel: Voxel, crossed: bool) -> _Cut:
+def _cut(grid: Grid, view: planes.Plane, voxel: Voxel, crossed: bool) -> Cut:
     index = voxel[view.order[2]]
     column, row, _ = planes.slice_grid(grid, view, index).voxels(grid.world(voxel))
-    return _Cut(view, index, (float(column), float(row)) if crossed else None)
+    return Cut(view, index, (float(column), float(row)) if crossed else None)
 
 
-def _panel(cut: _Cut, grid: Grid, grey: Array, inside: Inside | None) -> Panel:
+def grey_panel(cut: Cut, grid: Grid, grey: Array, inside: Inside | None) -> Panel:
+    """The image alone on a slice, with the rim of what is `inside` the mask."""
     return Panel(
         name="image" if grid.is_2d else cut.view.name,
         pixels=np.repeat(grey[..., None], 3, axis=-1),
@@ -147,7 +151,8 @@ def _panel(cut: _Cut, grid: Grid, grey: Array, inside: Inside | None) -> Panel:
     )
 
 
-def _over(cut: _Cut, plain: Panel, values: Array, colours: Scale) -> Panel:
+def coloured_panel(cut: Cut, plain: Panel, values: Array, colours: Scale) -> Panel:
+    """A map's values (i, j, k) laid over the image of a slice."""
     pixels = blend(plain.pixels[..., 0] * (1.0 if colours.blank else DIMMED), colours(cut.take(values)))
     name = "map over image" if plain.name == "image" else plain.name
     return replace(plain, name=name, pixels=pixels, words=colours.blank)
@@ -177,7 +182,8 @@ def _sides(attribution: Attribution) -> str:
     return "Red to orange speaks for what was explained, blue against it."
 
 
-def _conventions(panels: Sequence[Panel], inside: Inside | None, grid: Grid) -> tuple[str, ...]:
+def conventions(panels: Sequence[Panel], inside: Inside | None, grid: Grid) -> tuple[str, ...]:
+    """Sentences on what is drawn into panels and on which side is which."""
     sentences = [] if inside is None else ["White line: rim of the mask."]
     rights = {panel.letters[1] for panel in panels}
     if "L" in rights:

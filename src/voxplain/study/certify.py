@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from voxplain.data.certificate import Certificate, Check, Outcome
+from voxplain.data.certificate import FLAT, MODEL, Certificate, Check, Outcome
 from voxplain.data.way_back import Returned
 from voxplain.methods import Map
 from voxplain.score.memory import Ledger
@@ -27,7 +27,7 @@ def certificate(found: Map, back: Returned, twin: Map | None, model: Model, ledg
         *_padding(back),
         *_chunk(ledger),
         *(Check("fall-back", "noted", sentence) for sentence in ledger.fallbacks),
-        *(Check("model", "noted", sentence) for sentence in model.notices),
+        *(Check(MODEL, "noted", sentence) for sentence in model.notices),
         _deterministic(found, twin),
     ]
     return Certificate(tuple(checks))
@@ -48,7 +48,8 @@ def _finite(values: Tensor) -> Check:
 
 
 def _not_constant(values: Tensor) -> Check:
-    if values.numel() > 1 and bool((values == values.flatten()[0]).all()):
+    low, high = values.min(), values.max()
+    if values.numel() > 1 and bool(high - low <= FLAT * torch.maximum(low.abs(), high.abs())):
         constant = float(values.flatten()[0])
         return Check("not constant", "failed", f"the map is {constant:g} everywhere, so it points nowhere", constant)
     return Check("not constant", "passed", "the map is not constant")

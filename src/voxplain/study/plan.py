@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from voxplain.data.image import Image
 from voxplain.data.prepare import Prepare
 from voxplain.methods import Method
 from voxplain.score.model import Model
@@ -28,6 +29,12 @@ class Plan:
     seed: int = 0
     budget: int | None = None
     verify: bool = False
+    references: tuple[Image, ...] = ()
+    """Images that methods may compare every case with."""
+    every: bool = False
+    """Every method was asked for: one that cannot explain a case is a refused row and no error."""
+    left_out: tuple[str, ...] = ()
+    """Which methods of the table were not asked, and why, in sentences."""
 
     def to_table(self, cases: Sequence[str]) -> dict[str, Any]:
         """As plain values; files appear by the hash of their content, cases by their ids."""
@@ -46,10 +53,13 @@ class Plan:
                 "device": str(self.model.device),
                 "memory_bytes": self.budget or 0,
                 "verify": self.verify,
+                "reference_sha256": [one.content_hash for one in self.references],
+                "every_method": self.every,
+                "left_out": list(self.left_out),
             },
             "targets": [{"name": "default"} if one is None else table_of(one) for one in self.targets],
             "methods": [table_of(one) for one in self.methods],
-            "versions": versions(),
+            "versions": versions(self.model),
         }
 
 

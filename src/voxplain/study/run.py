@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -14,13 +13,16 @@ from voxplain.data.case import Case
 from voxplain.data.certificate import Check
 from voxplain.data.image import Image
 from voxplain.data.slices import axial_slice
-from voxplain.errors import InputError, MissingExtra, OptionError, TrustError, VoxplainError
-from voxplain.metrics.relevance_mass import RelevanceMass
+from voxplain.errors import InputError, MissingExtra, OptionError, TrustError, VoxplainError, shortened
+from voxplain.methods import Method
 from voxplain.score.target import Target, target
 from voxplain.space.resample import resample
+from voxplain.study import rows
 from voxplain.study.certify import unchanged
-from voxplain.study.explain import Explainer, Ready
+from voxplain.study.explain import Explainer
 from voxplain.study.plan import Plan
+from voxplain.study.ready import Ready
+from voxplain.study.rows import Row
 from voxplain.study.run_folder import RunFolder, case_facts
 
 Say = Callable[[str], None]
@@ -32,9 +34,8 @@ Tick = Callable[[int, int], None]
 HOPELESS = (OptionError, TrustError, MissingExtra)
 """Errors that every further case would repeat: the run stops at once."""
 
-
-QUOTED = re.compile(r"""(?<!\w)('[^']*'|"[^"]*")(?!\w)""")
-"""A word in quotes, as `repr` writes it; the apostrophe of a genitive is none."""
+STANDING = ("done", "refused")
+"""Rows that hold as long as their case stays the same; what failed is tried again."""
 
 
 @dataclass
@@ -42,18 +43,50 @@ class Outcome:
     """How a run ended."""
 
     folder: RunFolder
-    rows: list[dict[str, Any]] = field(default_factory=list)
+    rows: list[Row] = field(default_factory=list)
+    dropped: list[Row] = field(default_factory=list)
+    """Rows of the case being worked on from a former start."""
 
-    def add(self, rows: list[dict[str, Any]]) -> None:
+    def of(self, case: Case) -> list[Row]:
+        """The rows of one case."""
+        return [row for row in self.rows if row["case"] == case.identifier]
+
+    def drop(self, case: Case) -> None:
+        """Take back a case's rows, because it is done again."""
+        self.dropped = self.of(case)
+        self.rows = [row for row in self.rows if row["case"] != case.identifier]
+
+    def forget(self) -> None:
+        """Remove what a former start wrote of the case, rows first: an interrupt must not leave them to new maps."""
+        if self.dropped:
+            self.folder.write_rows(self.rows)
+            self.folder.remove_maps(row["map"] for row in self.dropped)
+        self.dropped = []
+
+    def add(self, found: list[Row]) -> None:
         """Write one more case's rows, so that an interrupt loses only the case that is being worked on."""
-        self.rows += rows
+        self.rows += found
         self.folder.write_rows(self.rows)
-        self.folder.log(f"{rows[0]['case']}: {', '.join(row['status'] for row in rows)}")
+        self.folder.log(f"{found[0]['case']}: {', '.join(row['status'] for row in found)}")
 
     @property
-    def failed(self) -> list[dict[str, Any]]:
+    def failed(self) -> list[Row]:
         """Rows that ended in an error."""
         return [row for row in self.rows if row["status"] == "failed"]
+
+    @property
+    def refused(self) -> list[Row]:
+        """Rows of methods that were left out."""
+        return [row for row in self.rows if row["status"] == "refused"]
+
+
+@dataclass(frozen=True, eq=False)
+class Made:
+    """What came out of one case."""
+
+    ready: Ready
+    maps: list[Attribution]
+    refused: list[Row]
 
 
 def run(
@@ -72,43 +105,58 @@ def run(
     """
     table = plan.to_table([case.identifier for case in cases])
     folder = RunFolder.at(out, table)
-    explainer = Explainer(plan.model, plan.prepare, plan.budget, plan.seed, plan.verify)
-    outcome = Outcome(folder, [row for row in folder.rows() if row["status"] == "done"])
+    explainer = Explainer(plan.model, plan.prepare, plan.budget, plan.seed, plan.verify, plan.references)
+    outcome = Outcome(folder, [row for row in folder.rows() if row["status"] in STANDING])
+    for line in plan.left_out:
+        say(f"left out: {line}")
     for number, case in enumerate(cases, 1):
-        there = _already_there(outcome, case)
-        say(f"case {number} of {len(cases)}: {case.identifier}{' is already there' if there else ''}")
+        there = _already_there(outcome, case, plan, single)
+        say(f"case {number} of {len(cases)}: {case.identifier}{there}")
         if there:
             continue
         try:
-            ready, maps = _explained(explainer, case, plan, say, partial(_tick_map, tick, number, len(cases)))
+            made = _made(explainer, case, plan, say, partial(_tick_map, tick, number, len(cases)))
         except VoxplainError as error:
             if single or isinstance(error, HOPELESS):
                 raise
             say(f"  failed: {error}")
             folder.begin(table)
-            outcome.add([_failed(case, plan, error)])
+            outcome.forget()
+            outcome.add([rows.failed(case, plan, error)])
         else:
             folder.begin(table)
-            outcome.add(_write(folder, case, plan, ready, maps))
+            outcome.forget()
+            outcome.add(_write(folder, case, plan, made))
     return outcome
 
 
-def _already_there(outcome: Outcome, case: Case) -> bool:
-    """True where an earlier start of the same plan finished this very case; its rows are dropped where it did not."""
-    rows = [row for row in outcome.rows if row["case"] == case.identifier]
-    if rows and _own_facts(case).items() <= outcome.folder.facts_of(case.identifier).items():
-        return True
-    outcome.rows = [row for row in outcome.rows if row["case"] != case.identifier]
-    return False
+def _already_there(outcome: Outcome, case: Case, plan: Plan, single: bool) -> str:
+    """Why a case needs no work, in words; '' where it does, and its rows from another start are then taken back.
+
+    It needs none where an earlier start of the same plan finished this very case, or one whose files can no longer be
+    read: a drive that is away must not take finished work with it.
+    """
+    try:
+        if outcome.of(case) and _own_facts(case).items() <= outcome.folder.facts_of(case.identifier).items():
+            return " is already there"
+    except VoxplainError as error:
+        if single:
+            raise
+        outcome.folder.log(f"{case.identifier}: kept, {rows.without_file_names(error, case, plan)}")
+        return f" is already there, but nobody can tell whether it is still the same: {error}"
+    outcome.drop(case)
+    return ""
 
 
 def _own_facts(case: Case) -> dict[str, Any]:
     """What decides a case besides the plan, as case.json says it: other facts, other rows."""
-    image, mask = (
-        one if one is None or case.slice is None else axial_slice(one, case.slice) for one in (case.image, case.mask)
-    )
-    hashes = {"content_sha256": image and image.content_hash, "mask_sha256": mask and mask.content_hash}
+    files = {"content": case.image, "mask": case.mask, "segments": case.segments}
+    hashes = {f"{name}_sha256": one and _sliced(one, case).content_hash for name, one in files.items()}
     return {**{key: getattr(case, key) for key in ("label", "group", "split", "slice", "target")}, **hashes}
+
+
+def _sliced(image: Image, case: Case) -> Image:
+    return image if case.slice is None else axial_slice(image, case.slice)
 
 
 def _tick_map(tick: Tick, case: int, cases: int, done: int, maps: int) -> None:
@@ -116,33 +164,64 @@ def _tick_map(tick: Tick, case: int, cases: int, done: int, maps: int) -> None:
     tick((case - 1) * maps + done, cases * maps)
 
 
-def _explained(explainer: Explainer, case: Case, plan: Plan, say: Say, tick: Tick) -> tuple[Ready, list[Attribution]]:
+def _made(explainer: Explainer, case: Case, plan: Plan, say: Say, tick: Tick) -> Made:
+    """Every map of one case."""
     pairs = list(_pairs(plan, case))
     tick(0, len(pairs))
-    ready = explainer.ready(case.image, case.mask, case.slice)
-    maps: list[Attribution] = []
-    for number, (asked, method) in enumerate(pairs, 1):
-        say(f"  {method.name}")
-        maps += explainer.maps(ready, asked, method)
-        tick(number, len(pairs))
+    ready = explainer.ready(case.image, case.mask, case.slice, case.segments)
+    say(f"  {shortened(method.name for _, method in pairs)}")
+    done = partial(_tick_pair, tick, len(pairs))
+    if plan.every:
+        maps, refused = _tried(explainer, case, plan, ready, say, done)
+    else:
+        maps, refused = explainer.maps(ready, pairs, done), []
     check = unchanged(plan.model)
-    return ready, [_with_check(single, check) for single in maps]
+    return Made(ready, [_with_check(single, check) for single in maps], refused)
+
+
+def _tick_pair(tick: Tick, total: int, done: int) -> None:
+    tick(done, total)
+
+
+def _tried(
+    explainer: Explainer, case: Case, plan: Plan, ready: Ready, say: Say, done: Callable[[int], None]
+) -> tuple[list[Attribution], list[Row]]:
+    """The maps of all methods that can explain a case, and a row for each that cannot; an error where none can."""
+    pairs = list(_pairs(plan, case))
+    for asked in dict.fromkeys(asked for asked, _ in pairs):
+        explainer.check(ready, asked)  # a target that cannot work is the case's error and no method's
+    tried = [*zip(pairs, explainer.tried(ready, pairs, done), strict=True)]
+    errors = [(*pair, found) for pair, found in tried if isinstance(found, VoxplainError)]
+    if len(errors) == len(tried):
+        raise errors[0][2]
+    for _, method, error in errors:
+        say(f"  left out: {_by_name(method, error)}")
+    maps = [single for _, found in tried if not isinstance(found, VoxplainError) for single in found]
+    return maps, [rows.refused(case, plan, *one) for one in errors]
+
+
+def _by_name(method: Method, error: VoxplainError) -> str:
+    """The sentence, with the method's name where it does not begin with it."""
+    return str(error) if str(error).startswith(method.name) else f"{method.name}: {error}"
 
 
 def _with_check(single: Attribution, check: Check) -> Attribution:
     return replace(single, certificate=single.certificate.with_checks(check))
 
 
-def _pairs(plan: Plan, case: Case) -> Iterator[tuple[Target | None, Any]]:
+def _pairs(plan: Plan, case: Case) -> Iterator[tuple[Target | None, Method]]:
     targets = (target(case.target),) if case.target else plan.targets
     return ((asked, method) for asked in targets for method in plan.methods)
 
 
-def _write(folder: RunFolder, case: Case, plan: Plan, ready: Ready, maps: list[Attribution]) -> list[dict[str, Any]]:
+def _write(folder: RunFolder, case: Case, plan: Plan, made: Made) -> list[Row]:
+    ready, mask = made.ready, made.ready.mask
     facts = case_facts(case.identifier, ready.image, ready.prediction.to_table(), _own_facts(case))
-    mask = ready.mask
     folder.write_case(case.identifier, facts, ready.image, mask, _labels(ready))
-    return [_row(folder, case, plan, single, mask) for single in maps]
+    model = plan.model.label
+    places = [folder.write_map(case.identifier, model, single) for single in made.maps]
+    found = [rows.done(case, plan, one, mask, place) for one, place in zip(made.maps, places, strict=True)]
+    return [*found, *made.refused]
 
 
 def _labels(ready: Ready) -> Image | None:
@@ -155,49 +234,11 @@ def _labels(ready: Ready) -> Image | None:
     return Image.of(resample(values, ready.prepared.grid, grid, mode="nearest"), grid)
 
 
-def _row(folder: RunFolder, case: Case, plan: Plan, single: Attribution, mask: Image | None) -> dict[str, Any]:
-    record, numbers = single.provenance.record, single.numbers
-    shares = RelevanceMass(sign=single.evidence)(single, mask) if mask is not None else None
-    return {
-        "case": case.identifier,
-        "model": plan.model.label,
-        "target": single.target,
-        "method": single.method,
-        "layer": single.layer,
-        "map": folder.write_map(case.identifier, plan.model.label, single),
-        "status": "done",
-        "error": None,
-        "certificate": "passed" if single.certificate.passed else "failed",
-        "score": numbers.get("score"),
-        "share_in_mask": None if shares is None else shares.value,
-        "mask_share": None if shares is None else shares.chance,
-        "seconds": record.get("seconds"),
-        "forwards": record.get("forwards"),
-        "backwards": record.get("backwards"),
-    }
-
-
-def _failed(case: Case, plan: Plan, error: VoxplainError) -> dict[str, Any]:
-    return {
-        "case": case.identifier,
-        "model": plan.model.label,
-        "target": case.target or "",
-        "method": "",
-        "map": None,
-        "status": "failed",
-        "error": _without_file_names(error, case, plan),
-    }
-
-
-def _without_file_names(error: VoxplainError, case: Case, plan: Plan) -> str:
-    """The error's sentence, '...' for every quoted word that is not of the plan: a file's name may be a patient's."""
-    ours = str((plan.to_table([case.identifier]), case.image.channels))
-    return QUOTED.sub(lambda quoted: quoted[0] if quoted[0][1:-1] in ours else "'...'", str(error))
-
-
 def check_plan(plan: Plan) -> None:
-    """Refuse before any case is read what cannot work: a method that the model does not offer access for."""
+    """Refuse before any case is read what cannot work: a method without the access or the references it needs."""
     for method in plan.methods:
-        plan.model.require(method.access, method.name)
+        plan.model.require(method.needed_access, method.name)
+        if method.wants_reference and not plan.references:
+            raise InputError(f"{method.name} needs reference images; pass --reference (reference= in Python)")
     if not plan.methods:
         raise InputError("at least one method must be asked for, got none; see voxplain methods")

@@ -5,15 +5,19 @@ from __future__ import annotations
 import csv
 import json
 import tomllib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
+from itertools import takewhile
+from pathlib import Path, PurePath
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from voxplain.data import sidecar
 from voxplain.data.attribution import Attribution
 from voxplain.data.image import Image
 from voxplain.data.nifti import write_nifti
+from voxplain.data.picture_names import figure_name, sheet_name
 from voxplain.data.writing import json_text, written_beside
 from voxplain.errors import FileError, InputError
 from voxplain.study.plan import file_name
@@ -84,8 +88,11 @@ class RunFolder:
         """The case's image, masks and facts."""
         folder = self.path / "cases" / file_name(case)
         for name, picture in (("image", image), ("mask", mask), ("prediction", labels)):
+            file = folder / f"{name}.nii.gz"
             if picture is not None:
-                write_nifti(folder / f"{name}.nii.gz", picture.values, picture.grid)
+                write_nifti(file, picture.values, picture.grid)
+            else:
+                file.unlink(missing_ok=True)  # the case may have had one when it was done before
         self._text(folder / "case.json", json_text(facts, indent=1) + "\n")
 
     def write_map(self, case: str, model: str, attribution: Attribution) -> str:
@@ -93,6 +100,20 @@ class RunFolder:
         folder = self.path / "maps" / file_name(case) / file_name(model) / file_name(attribution.target)
         attribution.save(folder / f"{self.map_name(attribution)}.nii.gz")
         return (folder / f"{self.map_name(attribution)}.nii.gz").relative_to(self.path).as_posix()
+
+    def remove_maps(self, places: Iterable[str | None]) -> None:
+        """Delete maps by their path inside the run folder, with everything beside them and their pictures."""
+        maps = (self.path / "maps").resolve()
+        for place in places:
+            file = (self.path / str(place)).resolve()
+            if place is None or not file.is_relative_to(maps) or not file.name.endswith(sidecar.SUFFIXES):
+                continue  # rows.jsonl may have been edited by hand: nothing but maps may go
+            sidecar.remove(file)
+            for name in (figure_name(PurePath(place)), sheet_name(PurePath(place))):
+                (self.path / "figures" / name).unlink(missing_ok=True)
+            for folder in takewhile(lambda one: one != maps, file.parents):
+                with suppress(OSError):  # other maps are in it still
+                    folder.rmdir()
 
     @staticmethod
     def map_name(attribution: Attribution) -> str:
