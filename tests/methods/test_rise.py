@@ -225,7 +225,7 @@ def test_a_looser_tolerance_stops_each_image_at_a_look_of_its_own():
     x = torch.cat([batch(2, count=1), 6 * batch(2, count=1, seed=5)])
     spec = "rise(samples=64, cells=3, normalise='centred', tolerance={})"
     stops = {}
-    for tolerance in (1e-9, 0.2, 0.5, 5.0):
+    for tolerance in (1e-9, 0.05, 0.5, 5.0):
         found = method(spec.format(tolerance))(score(), x)
         stops[tolerance] = found.numbers["samples"].tolist()
         for n, count in enumerate(stops[tolerance]):

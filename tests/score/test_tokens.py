@@ -157,6 +157,12 @@ def test_what_cuts_or_mixes_tokens_is_not_followed(network):
     assert place is None
 
 
+def test_axes_of_a_volume_in_another_order_are_no_row():
+    for joined in (lambda x: x.transpose(3, 4).flatten(2, 3), lambda x: x.transpose(2, 3).flatten(2)):
+        assert followed(joined, image(4, 3, 2))[1] is None
+    assert followed(lambda x: x.flatten(2), image(4, 3, 2))[1] is not None
+
+
 def test_a_row_becomes_a_map_again():
     _, place = followed(lambda x: with_class(x)[:, 1:].transpose(1, 2).unflatten(2, (3, 4)), image(6, 8))
     assert place == Place(Cells((0.5, 0.5), (2.0, 2.0)), (2, 3))
@@ -282,6 +288,22 @@ def test_where_patches_are_read_the_last_layer_is_chosen():
     chosen = chosen_layer(Model.of(seeded(TinyViT, 3, "segmentation")), batch(3), maps=True)
     assert chosen == ("norms.3", False)
     assert chosen.words == "layer 'norms.3' was chosen automatically"
+
+
+def test_projections_are_passed_over():
+    class Pooled(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.embed = nn.Conv2d(2, 8, 2, 2)
+            self.norm = nn.LayerNorm(8)
+            self.keys, self.values, self.head = (nn.Linear(8, 8) for _ in range(3))
+
+        def forward(self, x):
+            tokens = self.norm(self.embed(x).flatten(2).transpose(1, 2))
+            shares = self.keys(tokens).softmax(1)
+            return self.head((shares * self.values(tokens)).sum(1))
+
+    assert chosen_layer(Model.of(seeded(Pooled)), batch(2), maps=False) == ("norm", None)
 
 
 def test_the_choice_does_not_depend_on_the_image_and_draws_nothing_at_random():

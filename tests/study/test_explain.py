@@ -372,3 +372,14 @@ def test_the_users_module_stays_as_it_was():
     assert module.training
     assert all(torch.equal(before[name], value) for name, value in module.state_dict().items())
     assert all(weight.requires_grad and weight.grad is None for weight in module.parameters())
+
+
+@pytest.mark.parametrize("spec", ["kernel_shap(samples=30, {})", "lime(samples=30, {})"])
+def test_labels_of_segments_come_back_as_labels(spec):
+    """Whole numbers are read from the nearest voxel: mixed or poured ones would name segments that are not there."""
+    image = volume(shape=(14, 18, 10), affine=np.diag([2.0, 1.0, 3.0, 1.0]))
+    method = spec.format("segmenter='grid', segments=6")
+    found = vx.explain(net(), image, method, prepare=Prepare(spacing_mm=(1.5, 1.5, 1.5)))
+    labels = found.parts["segments"]
+    assert labels.shape == (1, *image.grid.shape)
+    assert set(np.unique(labels)) == set(range(len(found.numbers["segment_values"])))

@@ -24,7 +24,7 @@ LEAST_WEIGHT = 0.1
 
 
 class Made(NamedTuple):
-    """Masks (n, *size), the same by cell and place in the cell, and the sums of weights of the smooth maximum."""
+    """Masks (n, *size), the same by place in a cell (n, place, *cells), and the weights they were divided by."""
 
     masks: Tensor
     blocks: Tensor
@@ -39,25 +39,25 @@ class SmoothMask:
         self.size, self.step = tuple(size), tuple(step)
         self.cells = tuple(ceil(length / hop) for length, hop in zip(size, step, strict=True))
         self._reach = [1 + ceil(width / hop) for width, hop in zip(sigma, step, strict=True)]
-        kernels = {offset: self._kernel(offset, sigma) for offset in product(*(range(-r, r + 1) for r in self._reach))}
+        offsets = product(*(range(-reach, reach + 1) for reach in self._reach))
+        kernels = {offset: self._kernel(offset, sigma) for offset in offsets}
         self._kernels = {offset: kernel for offset, kernel in kernels.items() if kernel.max() >= LEAST_WEIGHT}
 
     def _kernel(self, offset: Sequence[int], sigma: Sequence[float]) -> Tensor:
-        """The weight of the cell `offset` cells away at each place of a cell, (1, place, 1, place, ...)."""
-        squares = torch.zeros(())
+        """The weight of the cell `offset` cells away at each place of a cell (place, 1, ...)."""
+        squares = torch.zeros((1,) * len(offset), dtype=torch.float64)
         for axis, (cells, hop, width) in enumerate(zip(offset, self.step, sigma, strict=True)):
             away = torch.arange(hop, dtype=torch.float64) - (hop - 1) / 2 - cells * hop  # from the cell's middle
-            squares = squares + (away / width).square().reshape(
-                [1] * (2 * axis + 1) + [-1] + [1] * (2 * (len(sigma) - axis) - 2)
-            )
-        return torch.exp(-2 * (squares.sqrt() - 0.5).clamp_min(0) ** 2)
+            squares = squares + (away / width).square().reshape([-1 if n == axis else 1 for n in range(len(offset))])
+        return torch.exp(-2 * (squares.sqrt() - 0.5).clamp_min(0) ** 2).reshape(-1, *[1] * len(offset))
 
     def __call__(self, grid: Tensor) -> Made:
         """The masks of a grid, in 0..1 where the grid is; beyond the image its outer cells go on."""
         wide = self._widened(grid)
         weighed = weights = torch.zeros((), dtype=grid.dtype, device=grid.device)
-        for part in (self._cell(wide, offset) * kernel.to(grid) for offset, kernel in self._kernels.items()):
-            weight = torch.exp(COLDNESS * (part - 1))
+        for offset, kernel in self._kernels.items():
+            part = wide[self._around(offset)][:, None] * kernel.to(grid)
+            weight = torch.exp(COLDNESS * part - COLDNESS)
             weighed, weights = weighed + part * weight, weights + weight
         blocks = weighed / weights
         return Made(self._merged(blocks), blocks, weights)
@@ -66,22 +66,17 @@ class SmoothMask:
         """The derivative by the grid of a number whose derivative by the masks (n, *size) is `slope`."""
         wide, per_weight = self._widened(grid), self._split(slope) / made.weights
         total = torch.zeros_like(wide)
-        places = tuple(range(2, 2 * len(self.size) + 1, 2))
         for offset, kernel in self._kernels.items():
             weight = kernel.to(grid)
-            part = self._cell(wide, offset) * weight
-            by_part = torch.exp(COLDNESS * (part - 1)) * (1 + COLDNESS * (part - made.blocks)) * per_weight
-            total[self._around(offset)] += (by_part * weight).sum(dim=places)
+            part = wide[self._around(offset)][:, None] * weight
+            by_part = torch.exp(COLDNESS * part - COLDNESS) * (1 + COLDNESS * (part - made.blocks)) * per_weight
+            total[self._around(offset)] += (by_part * weight).sum(dim=1)
         return self._narrowed(total)
 
     def _around(self, offset: Sequence[int]) -> tuple[slice, ...]:
         """The cells `offset` away from each cell, in a widened grid."""
         starts = [reach + cells for reach, cells in zip(self._reach, offset, strict=True)]
         return (slice(None), *(slice(start, start + n) for start, n in zip(starts, self.cells, strict=True)))
-
-    def _cell(self, wide: Tensor, offset: Sequence[int]) -> Tensor:
-        """The number of the cell `offset` away, for every cell: (n, cell, 1, cell, 1, ...)."""
-        return wide[self._around(offset)].reshape(len(wide), *(n for cells in self.cells for n in (cells, 1)))
 
     def _edges(self, axis: int, device: torch.device) -> Tensor:
         """Which cell each place of a widened axis holds."""
@@ -101,16 +96,21 @@ class SmoothMask:
         return wide
 
     def _merged(self, blocks: Tensor) -> Tensor:
-        """(n, cell, place, cell, place, ...) as (n, *size)."""
-        fine = blocks.reshape(len(blocks), *(n * hop for n, hop in zip(self.cells, self.step, strict=True)))
+        """(n, place, *cells) as (n, *size)."""
+        rank, sides = len(self.cells), list(zip(self.cells, self.step, strict=True))
+        apart = blocks.reshape(len(blocks), *self.step, *self.cells)
+        order = [axis for n in range(rank) for axis in (1 + rank + n, 1 + n)]  # each cell axis before its places
+        fine = apart.permute(0, *order).reshape(len(blocks), *(n * hop for n, hop in sides))
         return fine[(slice(None), *(slice(0, length) for length in self.size))]
 
     def _split(self, masks: Tensor) -> Tensor:
-        """(n, *size) as (n, cell, place, cell, place, ...), zeros beyond the image."""
-        sides = list(zip(self.cells, self.step, strict=True))
+        """(n, *size) as (n, place, *cells), zeros beyond the image."""
+        rank, sides = len(self.cells), list(zip(self.cells, self.step, strict=True))
         gaps = [n * hop - length for (n, hop), length in zip(sides, self.size, strict=True)]
         padded = functional.pad(masks, [n for gap in reversed(gaps) for n in (0, gap)])
-        return padded.reshape(len(masks), *(n for side in sides for n in side))
+        apart = padded.reshape(len(masks), *(n for side in sides for n in side))
+        order = [*range(2, 2 * rank + 1, 2), *range(1, 2 * rank + 1, 2)]
+        return apart.permute(0, *order).reshape(len(masks), -1, *self.cells)
 
 
 def area_loss(masks: Tensor, voxels: Sequence[int]) -> tuple[Tensor, Tensor]:

@@ -15,6 +15,7 @@ from voxplain.methods import Map, Method
 from voxplain.score.model import Model
 from voxplain.score.target import Target
 from voxplain.space.grid import Grid
+from voxplain.space.resample import resample
 from voxplain.spec import text
 from voxplain.study.certify import certificate
 from voxplain.study.origin import Cost, provenance
@@ -60,7 +61,7 @@ def _attribution(story: Story, found: Map, twin: Map | None) -> Attribution:
         evidence="absolute" if found.derivative else "positive",
         standard_error=_optional(found.standard_error, found.quantity, ready, cells),
         coarse=None if cells is None else Coarse(_on_cells(found.values), cells),
-        parts={name: _returned(part, found.quantity, ready, None).values for name, part in found.parts.items()},
+        parts={name: _part(part, found.quantity, ready) for name, part in found.parts.items()},
         numbers={**_numbers(found), "sum_on_image": back.sum_on_image},
         notes=found.notes,
         certificate=certificate(found, back, twin, story.model, story.cost.ledger),
@@ -80,6 +81,14 @@ def _returned(values: Tensor, quantity: Quantity, ready: Ready, cells: Grid | No
     plain = values[0].detach().float().cpu().numpy()
     replicated = ready.prepared.replicated and len(plain) > 1
     return bring_back(plain, ready.prepared.grid, ready.image.grid, quantity, replicated, cells)
+
+
+def _part(values: Tensor, quantity: Quantity, ready: Ready) -> Any:
+    """A named extra on the image's grid; whole numbers are labels, which must not be mixed."""
+    if values.is_floating_point():
+        return _returned(values, quantity, ready, None).values
+    labels = values[0].cpu().numpy().astype("float32").reshape(-1, *ready.prepared.grid.shape)
+    return resample(labels, ready.prepared.grid, ready.image.grid, mode="nearest")
 
 
 def _optional(values: Tensor | None, quantity: Quantity, ready: Ready, cells: Grid | None) -> Any:
