@@ -15,6 +15,8 @@ SAMPLED = {
     "smoothgrad": "smoothgrad(noise_std=0.3)",
     "smoothgrad_squared": "smoothgrad(noise_std=0.3, kind='squared')",
     "expected_gradients": "expected_gradients",
+    "rise": "rise(cells=3)",
+    "shapley_sampling": "shapley_sampling(segmenter='grid', segments=9, antithetic=False)",
 }
 """Methods whose map is a mean over draws."""
 

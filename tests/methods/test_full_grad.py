@@ -280,6 +280,29 @@ def test_biases_of_tokens_lie_on_their_patches_and_those_of_the_class_token_nowh
     assert found.parts["bias"].flatten(2).std(dim=2).min() > 0
 
 
+class Rows(nn.Module):
+    """Tokens between one that holds nothing and two more, a matrix, ReLU, the mean: piecewise linear."""
+
+    def __init__(self):
+        super().__init__()
+        self.embed = nn.Conv2d(2, 4, 2, stride=2)
+        self.matrix = nn.Linear(4, 4)
+        self.head = nn.Linear(4, 3)
+
+    def forward(self, x):
+        tokens = self.embed(x).flatten(2).transpose(1, 2)
+        tokens = torch.cat([x.new_zeros(len(x), 1, 4), tokens, x.new_zeros(len(x), 2, 4)], 1)
+        return self.head(self.matrix(tokens).relu().mean(1))
+
+
+def test_what_biases_give_to_tokens_without_a_place_is_not_lost():
+    module, x = seeded(Rows), batch(2)
+    found = method(SIGNED)(Score(module, "class_score(1)"), x)
+    torch.testing.assert_close(total(found), found.score, rtol=1e-12, atol=1e-14)
+    alone = module.matrix.bias.relu() @ module.head.weight[1] * 3 / 23 + module.head.bias[1]
+    torch.testing.assert_close(found.numbers["bias_without_place"], alone.detach().expand(2))
+
+
 class Windowed(nn.Module):
     """A linear layer over windows, whose samples stand amid their windows."""
 

@@ -27,7 +27,8 @@ def test_finer_cells_give_to_the_voxels_around_them():
 
 
 def test_a_cell_beyond_the_edge_gives_to_the_outermost_voxel():
-    assert laid([5.0, 1.0], -4.0, 5.0, 2)[0] > 3
+    assert laid([5.0, 1.0], -4.0, 1.0, 2) == [6, 0]
+    assert laid([5.0, 1.0], 0.0, 9.0, 2) == pytest.approx([5 * 9 / 17 + 8 / 17, 5 * 8 / 17 + 9 / 17])
 
 
 @pytest.mark.parametrize(

@@ -2,9 +2,10 @@
 
 import json
 
+import numpy as np
 import pytest
 
-from tests.report.made import attribution, one_map, picture
+from tests.report.made import attribution, one_map, picture, volume
 from tests.report.parsed import Parsed
 from voxplain.errors import FileError
 from voxplain.report.page import write
@@ -43,8 +44,8 @@ def test_an_image_that_is_cut_short_does_not_take_the_page_with_it(run, name):
 
 
 def test_a_mask_of_another_size_than_its_image_does_not_take_the_page_with_it(run):
-    image = picture()
-    run.case(image, mask=picture(20, 20))
+    image, high = volume(), volume(shape=(20, 24, 30))
+    run.case(image, mask=high.with_values(np.indices(high.grid.shape)[2:] == 25))
     run.map(attribution(image), image)
     assert "mask must lie on the image's grid" in Parsed(write(run.folder)).text
 

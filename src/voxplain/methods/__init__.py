@@ -14,6 +14,7 @@ from voxplain.methods.eigen_cam import EigenCam
 from voxplain.methods.ensemble import Ensemble
 from voxplain.methods.excitation_backprop import ExcitationBackprop
 from voxplain.methods.expected_gradients import ExpectedGradients
+from voxplain.methods.extremal_perturbation import ExtremalPerturbation
 from voxplain.methods.full_grad import FullGrad
 from voxplain.methods.gated_grad_cam import GatedGradCam
 from voxplain.methods.grad_cam import GradCam
@@ -55,6 +56,7 @@ METHODS: dict[str, type[Method]] = {
     "gradient": Gradient,
     "input_x_gradient": InputXGradient,
     "integrated_gradients": IntegratedGradients,
+    "extremal_perturbation": ExtremalPerturbation,
     "guided_ig": GuidedIG,
     "blur_ig": BlurIG,
     "xrai": XRAI,

@@ -33,9 +33,6 @@ STATISTICS = ("running_mean", "running_var", "weight", "bias")
 NORMS = {"batch_norm": (5, 7), "instance_norm": (5, 7), "native_batch_norm_legit_no_training": (99, 6)}
 """Norms that may have fixed statistics -> where they are told to measure them instead, and their epsilon."""
 
-SUMS = ("add", "radd", "iadd")
-
-
 CURVED = (
     "relu6", "hardtanh", "clamp", "gelu", "silu", "elu", "selu", "celu", "sigmoid", "hardsigmoid", "tanh", "softplus",
     "softsign", "logsigmoid", "log_sigmoid", "mish", "hardswish",
@@ -49,7 +46,7 @@ def added(func: Callable[..., Any], call: Call) -> Tensor | None:
     To be asked before the operation runs: it may change its input. A norm that measures its statistics on the image
     itself adds its own bias only.
     """
-    if call.name in SUMS:
+    if call.name == "add":
         return _constant(call)
     if call.name in NORMS:
         return _shift(func, call)

@@ -50,7 +50,7 @@ class Branch(NamedTuple):
 
 @dataclass(frozen=True)
 class LinearMap:
-    """z = W x + b of one operation, a batch norm that reads it alone merged into W and b."""
+    """z = W x + b of one operation, a batch norm or bias that reads it alone merged into W and b."""
 
     operation: Operation
 
@@ -61,7 +61,7 @@ class LinearMap:
 
     @cached_property
     def merged(self) -> Operation | None:
-        """The batch norm merged into the map."""
+        """The batch norm or bias merged into the map."""
         return self.operation.folded
 
     @property
@@ -71,8 +71,8 @@ class LinearMap:
 
     @cached_property
     def scale(self) -> Tensor | None:
-        """What the merged norm multiplies each channel by (channel,), None without one."""
-        return None if self.merged is None else norm_scale(self.merged)[0]
+        """What a merged norm multiplies each channel by (channel,), None without one."""
+        return None if self.merged is None or self.merged.kind != "norm" else norm_scale(self.merged)[0]
 
     @cached_property
     def bias(self) -> Tensor | None:
@@ -80,6 +80,9 @@ class LinearMap:
         own = self._own_bias()
         if self.merged is None:
             return own
+        if self.merged.kind == "shift":
+            added = next(value for value in self.merged.arguments if isinstance(value, Tensor))
+            return added if own is None else own + added
         scale, shift = (self._by_channel(part) for part in norm_scale(self.merged))
         return shift if own is None else own * scale + shift
 

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from voxplain.score.operation_kinds import kind_of
+from voxplain.score.operation_kinds import BATCH_NORMS, CONVOLUTIONS, kind_of
 
 Node = Any
 """A node of autograd's graph; torch has no public type for it."""
@@ -51,8 +51,8 @@ class Operation:
     """Values of the results, detached."""
     uses: int = 0
     """How many operations read a result directly."""
-    norm: weakref.ref[Operation] | None = None
-    """A batch norm that reads this operation's result; weak, as it holds this operation as its source."""
+    after: weakref.ref[Operation] | None = None
+    """A batch norm or bias that reads this operation's result; weak, as it holds this operation as its source."""
     _leaves: list[Tensor] = field(default_factory=list)
     _results: list[Tensor] = field(default_factory=list)
 
@@ -63,13 +63,21 @@ class Operation:
 
     @property
     def folded(self) -> Operation | None:
-        """The batch norm that alone reads this operation's result: both are one linear map."""
-        return None if self.norm is None or self.uses != 1 else self.norm()
+        """The batch norm or bias that alone reads this operation's result: both are one affine map."""
+        return None if self.after is None or self.uses != 1 else self.after()
 
     @property
     def output(self) -> Tensor:
         """The first result."""
         return self.outputs[0]
+
+    @property
+    def channel_axis(self) -> int:
+        """The axis of the result's channels, for an operation with weights."""
+        if self.name not in CONVOLUTIONS:
+            return self.output.ndim - 1
+        weight: Tensor = self.argument(1, "weight")
+        return self.output.ndim - weight.ndim + 1
 
     @property
     def first(self) -> bool:
@@ -183,6 +191,23 @@ def depth_of(node: Node) -> int:
         else:
             deepest = max(deepest, operation.depth)
     return deepest
+
+
+def is_batch_norm(operation: Operation, source: Operation) -> bool:
+    """True for a batch norm in evaluation whose channels are those of the layer with weights that it reads."""
+    if operation.name not in BATCH_NORMS or operation.argument(3, "running_mean") is None:
+        return False
+    training = not operation.name.endswith("no_training") and operation.argument(5, "training", False)
+    return not training and source.channel_axis == 1
+
+
+def is_bias(operation: Operation, source: Operation) -> bool:
+    """True for the addition of one constant a channel to the result of a layer with weights."""
+    if operation.name != "add" or operation.kind != "shift" or operation.options:
+        return False
+    added = next((value for value in operation.arguments if isinstance(value, Tensor)), None)
+    axis, size = source.channel_axis, source.output.shape
+    return added is not None and added.numel() == size[axis] == added.shape[axis - len(size) :][0]
 
 
 def body_of(function: Any) -> Callable[..., Any] | None:

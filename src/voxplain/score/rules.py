@@ -21,8 +21,18 @@ from torch.autograd.function import once_differentiable
 from torch.overrides import TorchFunctionMode
 
 from voxplain.errors import InputError
-from voxplain.score.operation import Operation, Slot, body_of, depth_of, replaced, source_of, tensors_in
-from voxplain.score.operation_kinds import BATCH_NORMS, CONVOLUTIONS, JOINS, KINDS, MOVES, NATIVE, in_place, plain_name
+from voxplain.score.operation import (
+    Operation,
+    Slot,
+    body_of,
+    depth_of,
+    is_batch_norm,
+    is_bias,
+    replaced,
+    source_of,
+    tensors_in,
+)
+from voxplain.score.operation_kinds import JOINS, KINDS, MOVES, NATIVE, in_place, plain_name
 from voxplain.score.rules_blind_spots import no_checkpoints, plainly_saved, refuse_hidden
 from voxplain.score.rules_storage import Keepers
 
@@ -268,14 +278,12 @@ def _count_uses(followed: Sequence[Tensor]) -> None:
 
 
 def _fold(operation: Operation) -> None:
-    """Tell a layer with weights that the batch norm which follows belongs to it."""
+    """Tell a layer with weights that the batch norm or the bias which follows belongs to it."""
     source = operation.sources[0]
-    if source is None or not operation.direct[0] or operation.name not in BATCH_NORMS or len(operation.inputs) > 1:
+    if source is None or source.kind != "weights" or not operation.direct[0] or len(operation.inputs) > 1:
         return
-    training = not operation.name.endswith("no_training") and operation.argument(5, "training", False)
-    by_channel = source.name in CONVOLUTIONS or (source.name == "linear" and source.output.ndim == 2)
-    if not training and by_channel and operation.argument(3, "running_mean") is not None:
-        source.norm = weakref.ref(operation)
+    if is_batch_norm(operation, source) or is_bias(operation, source):
+        source.after = weakref.ref(operation)
 
 
 def _has_constants(args: Any, kwargs: Any) -> bool:
