@@ -18,6 +18,7 @@ SPECS = {
     "modality_shapley": "modality_shapley()",
     "partition_shap": "partition_shap(max_evals=20)",
     "integrated_gradients": "integrated_gradients(steps=3)",
+    "extremal_perturbation": "extremal_perturbation(steps=3, step=2)",
     "guided_ig": "guided_ig(steps=4)",
     "blur_ig": "blur_ig(steps=4)",
     "xrai": "xrai(segments='given', steps=2, dilation=1, least_new=4)",
@@ -48,6 +49,7 @@ SPECS = {
 """Options small enough for a test; a method without an entry here fails `test_every_method_is_under_contract`."""
 
 NOT_HOMOGENEOUS: dict[str, str] = {
+    "extremal_perturbation": "it is a mask between 0 and 1, and weighs the score in shares of its own range",
     "excitation_backprop": "it is a probability, which begins with 1 at the output",
     "grad_cam_pp": "its alphas hold the gradient in their denominator",
     "attention_rollout": "it reads attention only, whatever the score",

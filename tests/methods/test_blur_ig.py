@@ -1,5 +1,7 @@
 """Blur integrated gradients: its law, closed form, the sum written out with SciPy, millimetres, bad input, cost."""
 
+from itertools import pairwise
+
 import pytest
 import torch
 from scipy import ndimage
@@ -53,6 +55,18 @@ def test_equals_the_sum_written_out(rank, spacing, power):
     for n in range(0, 10, 2):
         change = blurred(x, width[n]) - blurred(x, width[n + 2])
         total += score.grad(blurred(x, width[n + 1])).gradient * change
+    torch.testing.assert_close(found.values, total, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize(("spacing", "power"), [("quadratic", 2), ("linear", 1)])
+def test_a_difference_equals_its_sum_written_out(spacing, power):
+    x, score = batch(2), net(2)
+    found = method(f"blur_ig(steps=4, max_sigma=2.5, difference=0.01, spacing={spacing!r})")(score, x)
+    width = [2.5 * (n / 4) ** power for n in range(5)]
+    total = torch.zeros_like(x)
+    for here, there in pairwise(width):
+        slope = (blurred(x, here) - blurred(x, here + 0.01)) / 0.01
+        total += score.grad(blurred(x, here)).gradient * slope * (there - here)
     torch.testing.assert_close(found.values, total, rtol=1e-9, atol=1e-12)
 
 

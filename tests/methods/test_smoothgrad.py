@@ -76,10 +76,11 @@ def test_without_an_inner_method_it_smooths_the_gradient():
 def test_squares_and_variances_are_strengths():
     score, x = net(), batch(2)
     for kind in ("squared", "variance"):
-        found = method(f"smoothgrad(inner='input_x_gradient', samples=3, kind={kind!r})")(score, x)
+        found = method(f"smoothgrad(samples=3, kind={kind!r})")(score, x)
         assert found.quantity is Quantity.SALIENCY
         assert found.unit.startswith("square of")
-        assert not found.derivative
+        assert not found.derivative, "the square of a derivative does not follow the scale of intensities linearly"
+    assert method("smoothgrad(samples=3)")(score, x).derivative
     assert method("smoothgrad(inner='input_x_gradient', samples=3)")(score, x).quantity is Quantity.RELEVANCE
 
 

@@ -79,7 +79,7 @@ def test_one_full_cell_makes_a_round_spot_as_wide_as_sigma():
     torch.testing.assert_close(mask, mask.T)
     torch.testing.assert_close(mask, mask.flip(0))
     assert mask[16, 20] > 0.99
-    assert mask[16, 28] == 0
+    assert mask[16, 31] == 0
 
 
 def test_nothing_is_nothing_and_all_is_all():

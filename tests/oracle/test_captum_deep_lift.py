@@ -6,13 +6,11 @@ from captum.attr import DeepLift, DeepLiftShap
 from torch import nn
 
 from tests.nets import batch, seeded
+from tests.oracle.agreement import assert_same
 from voxplain.methods import method
 from voxplain.score.score import Score
 
 pytestmark = pytest.mark.filterwarnings("ignore:Setting forward, backward hooks:UserWarning")
-
-TOLERANCE = 1e-9
-"""Both are deterministic and in float64."""
 
 
 class Plain(nn.Module):
@@ -49,7 +47,7 @@ def test_deep_lift(rank, index):
     module, x = plain(rank), batch(rank) * 2
     found = method("deep_lift(baseline=0.2)")(Score(module, f"class_score({index})"), x)
     expected = DeepLift(module).attribute(x.clone().requires_grad_(), torch.full_like(x, 0.2), target=index)
-    torch.testing.assert_close(found.values, expected.detach(), rtol=TOLERANCE, atol=TOLERANCE)
+    assert_same("deep_lift", "Captum", found.values, expected.detach())
 
 
 @pytest.mark.parametrize("rank", [2, 3])
@@ -57,7 +55,7 @@ def test_deep_shap(rank):
     module, x, images = plain(rank), batch(rank) * 2, batch(rank, count=4, seed=9)
     found = method("deep_shap")(Score(module, "class_score(1)", reference=images), x)
     expected = DeepLiftShap(module).attribute(x.clone().requires_grad_(), images, target=1)
-    torch.testing.assert_close(found.values, expected.detach(), rtol=TOLERANCE, atol=TOLERANCE)
+    assert_same("deep_shap", "Captum", found.values, expected.detach())
 
 
 def test_captum_loses_the_sum_where_a_maximum_stands_beside_a_relu_and_we_keep_it():

@@ -6,7 +6,8 @@ import torch
 from captum.attr import GradientShap, InputXGradient, IntegratedGradients, NoiseTunnel, Saliency
 
 from tests.nets import Awkward, batch, seeded
-from tests.oracle.test_captum import assert_same, inputs, networks, unrounded  # noqa: F401 - a fixture
+from tests.oracle.agreement import assert_same
+from tests.oracle.test_captum import inputs, networks, unrounded  # noqa: F401 - a fixture
 from voxplain.methods import method
 from voxplain.ops.draws import normal, uniform
 from voxplain.score.score import Score
@@ -20,7 +21,12 @@ def test_input_x_gradient(build):
     module, shape, _ = build()
     x = inputs(shape)
     ours = method("input_x_gradient")(Score(module, "class_score(1)"), x).values
-    assert_same(ours, InputXGradient(module).attribute(x.clone().requires_grad_(), target=1).detach())
+    assert_same(
+        "input_x_gradient",
+        "Captum",
+        ours,
+        InputXGradient(module).attribute(x.clone().requires_grad_(), target=1).detach(),
+    )
 
 
 @networks
@@ -38,7 +44,7 @@ def test_integrated_gradients_from_several_baselines(build, rule, theirs):
         IntegratedGradients(module).attribute(x, start.expand_as(x), target=2, n_steps=3, method=theirs)
         for start in starts
     ]
-    assert_same(ours.values, torch.stack(maps).mean(0))
+    assert_same("integrated_gradients", "Captum", ours.values, torch.stack(maps).mean(0))
 
 
 @networks
@@ -56,7 +62,7 @@ def test_smoothgrad_with_the_same_noise(build, kind, theirs, monkeypatch):
     monkeypatch.setattr(torch, "normal", lambda mean, std: copies)
     tunnel = NoiseTunnel(Saliency(module))
     found = tunnel.attribute(x, nt_type=theirs, nt_samples=COUNT, stdevs=0.3, target=1, abs=False).detach()
-    assert_same(ours, found * (COUNT / (COUNT - 1) if kind == "variance" else 1))
+    assert_same("smoothgrad", "Captum", ours, found * (COUNT / (COUNT - 1) if kind == "variance" else 1))
 
 
 @networks
@@ -71,7 +77,7 @@ def test_expected_gradients_with_the_same_draws(build, monkeypatch):
     monkeypatch.setattr(np.random, "choice", lambda count, size: (which * count).long().numpy()[:size])
     monkeypatch.setattr(np.random, "uniform", lambda low, high, size: alpha.numpy().reshape(size))
     theirs = GradientShap(module).attribute(x, reference, n_samples=COUNT, stdevs=0.0, target=1).detach()
-    assert_same(ours.values, theirs)
+    assert_same("expected_gradients", "Captum", ours.values, theirs)
 
 
 def test_expected_gradients_in_expectation():

@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from tests.nets import seeded
+from tests.oracle import agreement
 from voxplain.methods import method
 from voxplain.ops.draws import uniform
 from voxplain.score.score import Score
@@ -75,7 +76,7 @@ def test_every_class_is_explained_as_lime_does(hide, fill):
         weights = np.array([weight for _, weight in sorted(their.local_exp[label])])
         assert np.abs(weights).max() > 1e-3
         for found in (ours.values[0, 0], ours.by_class[0, label, 0]):
-            np.testing.assert_allclose(found.numpy(), weights[their.segments], rtol=0, atol=ABSOLUTE)
+            agreement.assert_same("lime", "lime", found, weights[their.segments])
         np.testing.assert_allclose(ours.numbers["segment_values"][0], weights, rtol=0, atol=ABSOLUTE)
         assert float(ours.numbers["intercept"]) == pytest.approx(their.intercept[label], abs=ABSOLUTE)
     assert float(ours.numbers["local_r2"]) == pytest.approx(their.score, abs=ABSOLUTE)

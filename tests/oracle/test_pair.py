@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from tests.nets import Awkward, batch, seeded
+from tests.oracle import agreement
 from voxplain.methods import method
 from voxplain.ops.region_ranking import joined_by_density, regions
 from voxplain.score.score import Score
@@ -41,11 +42,8 @@ def channels_last(x: torch.Tensor) -> np.ndarray:
     return x[0].movedim(0, -1).contiguous().numpy()
 
 
-def assert_same(ours: torch.Tensor, theirs: np.ndarray) -> None:
-    found = channels_last(ours)
-    assert found.shape == theirs.shape
-    gap = np.abs(found - theirs).max() / np.abs(theirs).max()
-    assert gap <= RELATIVE, f"largest difference {gap:.2e} of the largest value"
+def assert_same(method_name: str, ours: torch.Tensor, theirs: np.ndarray) -> None:
+    agreement.assert_same(method_name, "PAIR saliency", channels_last(ours), theirs)
 
 
 @pytest.fixture
@@ -68,7 +66,7 @@ def test_guided_ig(build, steps, fraction, distance):
     theirs = saliency.GuidedIG().GetMask(
         image, gradients_of(module, 2), None, np.full_like(image, 0.1), steps, fraction, distance
     )
-    assert_same(ours, theirs)
+    assert_same("guided_ig", ours, theirs)
 
 
 @pytest.mark.parametrize(("steps", "sigma"), [(10, 4.0), (7, 1.5)])
@@ -79,7 +77,7 @@ def test_blur_ig(build, steps, sigma):
     spec = f"blur_ig(steps={steps}, max_sigma={sigma}, difference=0.01, border='constant', spacing='linear')"
     ours = method(spec)(Score(module, "class_score(1)"), x).values
     theirs = saliency.BlurIG().GetMask(channels_last(x), gradients_of(module, 1), None, sigma, steps)
-    assert_same(ours, theirs)
+    assert_same("blur_ig", ours, theirs)
 
 
 @pytest.mark.parametrize("channels", [1, 3])
@@ -93,7 +91,7 @@ def test_xrai_with_the_same_attributions_and_segments_of_its_own(channels):
     theirs = saliency.XRAI().GetMask(channels_last(x), None, base_attribution=channels_last(base / 2))
     ours = method("xrai(channels='max')")(score, x).values
     assert len(np.unique(theirs)) > 3
-    assert_same(ours, theirs[..., None])
+    assert_same("xrai", ours, theirs[..., None])
 
 
 @pytest.mark.parametrize("shape", [(20, 24), (8, 9, 10)])

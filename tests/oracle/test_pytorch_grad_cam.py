@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from tests.nets import batch, seeded
+from tests.oracle import agreement
 from voxplain.methods import method
 from voxplain.score.score import Score
 
@@ -63,11 +64,8 @@ def ours(name, module, layer, x, index):
     return method(f"{name}(layer={layer!r}, relu=False)")(Score(module, f"class_score({index})"), x)
 
 
-def assert_same(found, theirs):
-    theirs = torch.as_tensor(theirs)[:, None]
-    assert found.shape == theirs.shape
-    gap = (found - theirs).abs().max() / theirs.abs().max()
-    assert gap <= RELATIVE, f"largest difference {gap:.2e} of the largest value"
+def assert_same(method_name, found, theirs):
+    agreement.assert_same(method_name, "pytorch-grad-cam", found, torch.as_tensor(theirs)[:, None])
 
 
 @networks
@@ -77,7 +75,7 @@ def assert_same(found, theirs):
 def test_grad_cam_hires_cam_and_layer_cam(build, name, their_name):
     module, x, layer = build()
     theirs, _, _ = raw(their_name, module, layer, x, 1)
-    assert_same(ours(name, module, layer, x, 1).values, theirs)
+    assert_same(name, ours(name, module, layer, x, 1).values, theirs)
 
 
 @networks
@@ -89,7 +87,7 @@ def test_xgrad_cam(build):
     sums = activations.sum(space)
     exact = weights() * np.where(sums > 0, (sums + 1e-7) / np.where(sums > 0, sums, 1), 0)
     theirs = np.einsum("nk,nk...->n...", exact, activations)
-    assert_same(ours("xgrad_cam", module, layer, x, 0).values, theirs)
+    assert_same("xgrad_cam", ours("xgrad_cam", module, layer, x, 0).values, theirs)
 
 
 class Faint(nn.Module):
@@ -114,7 +112,7 @@ def test_grad_cam_pp(rank):
     product = tap.activation.flatten(2).sum(2)[..., None] * tap.gradient.flatten(2)
     assert 0.1 < product.max() < 10, "both terms of the denominator must count"
     theirs, _, _ = raw("GradCAMPlusPlus", module, "layer", x, 2)
-    assert_same(ours("grad_cam_pp", module, "layer", x, 2).values, theirs)
+    assert_same("grad_cam_pp", ours("grad_cam_pp", module, "layer", x, 2).values, theirs)
 
 
 @networks
@@ -124,7 +122,7 @@ def test_eigen_cam_up_to_the_sign_that_it_leaves_to_chance(build):
     theirs, _, _ = raw("EigenCAM", module, layer, x, 0)
     found = ours("eigen_cam", module, layer, x, 0).values
     signs = np.sign((theirs * found[:, 0].numpy()).reshape(len(x), -1).sum(1))
-    assert_same(found, theirs * signs.reshape(-1, *[1] * (x.ndim - 2)))
+    assert_same("eigen_cam", found, theirs * signs.reshape(-1, *[1] * (x.ndim - 2)))
 
 
 @pytest.mark.slow
@@ -138,7 +136,7 @@ def test_ablation_cam_in_2d(layer, closed):
     assert activations.min() == 0
     found = ours("ablation_cam", module, layer, x, 1)
     assert any("is linear" in note for note in found.notes) is closed
-    assert_same(found.values, theirs * found.score.numpy()[:, None, None])
+    assert_same("ablation_cam", found.values, theirs * found.score.numpy()[:, None, None])
 
 
 @pytest.mark.usefixtures("unrounded")
@@ -150,7 +148,7 @@ def test_ablation_cam_of_a_negative_score_is_not_upside_down():
     theirs, _, _ = raw("AblationCAM", module, "act", x, 1)
     found = ours("ablation_cam", module, "act", x, 1)
     assert (found.score < 0).all()
-    assert_same(found.values, theirs * found.score.numpy()[:, None, None])
+    assert_same("ablation_cam", found.values, theirs * found.score.numpy()[:, None, None])
     assert (np.sign(theirs) == -np.sign(found.values[:, 0].numpy())).all()
 
 

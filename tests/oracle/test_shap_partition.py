@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from tests.nets import Awkward, batch, seeded
+from tests.oracle import agreement
 from voxplain.methods import method
 from voxplain.score.score import Score
 
@@ -50,8 +51,7 @@ def ours(module, x: torch.Tensor, options: str):
 
 
 def assert_same(found, expected, base):
-    gap = np.abs(found.by_class[0].numpy() - expected).max() / np.abs(expected).max()
-    assert gap <= RELATIVE, f"largest difference {gap:.2e} of the largest value"
+    agreement.assert_same("partition_shap", "shap", found.by_class[0], expected)
     np.testing.assert_allclose(found.numbers["score_at_baseline"][0], base[0], rtol=1e-12)
 
 

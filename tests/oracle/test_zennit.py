@@ -12,6 +12,7 @@ from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from tests.nets import seeded
+from tests.oracle import agreement
 from voxplain.methods import method
 from voxplain.score.score import Score
 
@@ -83,7 +84,7 @@ def test_composites(name, spec):
     ours = method(f"lrp({spec})")(Score(module, "class_score(1)"), x).values
     made = COMPOSITES[spec]([ResNetCanonizer()] if name == "resnet" else [])
     expected = theirs(plain, made, x, 1)
-    assert (ours - expected).abs().max() <= RELATIVE * expected.abs().max()
+    agreement.assert_same("lrp", "Zennit", ours, expected, RELATIVE)
 
 
 SINGLE = {
@@ -105,4 +106,4 @@ def test_one_rule_for_all_layers(spec):
     ours = method(f"lrp({spec})")(Score(module, "class_score(2)"), x).values
     layers = [((Convolution, nn.Linear), SINGLE[spec]), ((nn.ReLU, nn.Dropout), rules.Pass()), (AvgPool, rules.Norm())]
     expected = theirs(module, composites.LayerMapComposite([(kinds, rule) for kinds, rule in layers]), x, 2)
-    assert (ours - expected).abs().max() <= RELATIVE * expected.abs().max()
+    agreement.assert_same("lrp", "Zennit", ours, expected, RELATIVE)

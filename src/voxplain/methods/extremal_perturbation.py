@@ -1,7 +1,7 @@
 """Extremal perturbations. Fong, Patrick, Vedaldi, ICCV 2019, arXiv:1910.08485, equations 4 to 8."""
 
 from dataclasses import dataclass
-from math import prod
+from math import pi, prod
 from typing import ClassVar, Literal
 
 import torch
@@ -20,6 +20,9 @@ AREA = 0.1
 
 CELLS = 32
 """Cells of the grid along each side unless told otherwise: 7 voxels each in 224, as in the paper."""
+
+KERNEL = 3.0
+"""Width of the kernel in cells unless told otherwise: 21 voxels in the paper."""
 
 MOMENTUM = 0.9
 """Of the descent, as in the paper."""
@@ -60,7 +63,7 @@ class ExtremalPerturbation(Method):
     steps: int = 300
     """Steps of the ascent; the paper takes 800."""
     step: int | tuple[int, ...] | None = None
-    """Voxels a cell of the mask's grid, one number or one an axis; left out: 32 cells a side."""
+    """Voxels a cell of the mask's grid, one number or one an axis; left out: 32 cells a side, more for small areas."""
     sigma: float | tuple[float, ...] | None = None
     """Width of the kernel in voxels, which says how smooth the mask is; left out: three cells."""
     weight: float = 20.0
@@ -86,7 +89,7 @@ class ExtremalPerturbation(Method):
         size = tuple(x.shape[2:])
         areas = self._voxels(score, size)
         clean, frozen = score.freeze(x)
-        masks = self._ascended(frozen, x, clean, self._smooth(size), areas)
+        masks = self._ascended(frozen, x, clean, self._smooth(size, min(areas)), areas)
         shown = self._shown(x, masks)
         reached = torch.cat([piece.values for piece in frozen.stream(len(masks), shown, like=x)])
         each = masks.reshape(len(x), len(areas), 1, *size).to(x.dtype).unbind(dim=1)
@@ -137,14 +140,16 @@ class ExtremalPerturbation(Method):
 
         return make
 
-    def _smooth(self, size: tuple[int, ...]) -> SmoothMask:
-        """The parametrisation of masks, with what was left out filled in."""
-        step = tuple(max(1, round(length / CELLS)) for length in size)
+    def _smooth(self, size: tuple[int, ...], voxels: int) -> SmoothMask:
+        """The parametrisation of masks; what was left out fits the image and a ball of so many voxels."""
+        rank = len(size)
+        radius = (voxels / (pi if rank == 2 else 4 / 3 * pi)) ** (1 / rank)
+        step = tuple(max(1, round(min(length / CELLS, radius / KERNEL))) for length in size)
         if self.step is not None:
-            step = per_axis(self.step, len(size), "extremal_perturbation: step")
-        sigma: tuple[float, ...] = tuple(3.0 * hop for hop in step)
+            step = per_axis(self.step, rank, "extremal_perturbation: step")
+        sigma: tuple[float, ...] = tuple(KERNEL * hop for hop in step)
         if self.sigma is not None:
-            sigma = per_axis(self.sigma, len(size), "extremal_perturbation: sigma")
+            sigma = per_axis(self.sigma, rank, "extremal_perturbation: sigma")
         return SmoothMask(size, step, sigma)
 
     def _voxels(self, score: Score, size: tuple[int, ...]) -> list[int]:

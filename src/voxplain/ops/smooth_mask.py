@@ -1,13 +1,13 @@
 """Masks that can only vary smoothly, and the area they may take. Fong et al., ICCV 2019, arXiv:1910.08485, section 3.
 
 A mask comes from a coarse grid of numbers in 0..1: each voxel is the smooth maximum, over the cells around it, of the
-cell's number times a kernel that falls with the distance. Derivatives are written out, one neighbour after the other:
+cell's number times a kernel that falls with the distance. Derivatives are written out, some neighbours at a time:
 memory does not grow with the neighbourhood.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import product
-from math import ceil
+from math import ceil, prod
 from typing import NamedTuple
 
 import torch
@@ -23,8 +23,12 @@ LEAST_WEIGHT = 0.1
 """Neighbours whose kernel is below this everywhere in a cell are left out: they cannot matter to a maximum."""
 
 
+PIECE = 2**20
+"""Numbers worked on at once: few enough for memory and caches, enough to keep the calls from adding up."""
+
+
 class Made(NamedTuple):
-    """Masks (n, *size), the same by place in a cell (n, place, *cells), and the weights they were divided by."""
+    """Masks (n, *size), the same by place in a cell (n, place, cell), and the weights they were divided by."""
 
     masks: Tensor
     blocks: Tensor
@@ -39,64 +43,57 @@ class SmoothMask:
         self.size, self.step = tuple(size), tuple(step)
         self.cells = tuple(ceil(length / hop) for length, hop in zip(size, step, strict=True))
         self._reach = [1 + ceil(width / hop) for width, hop in zip(sigma, step, strict=True)]
-        offsets = product(*(range(-reach, reach + 1) for reach in self._reach))
-        kernels = {offset: self._kernel(offset, sigma) for offset in offsets}
-        self._kernels = {offset: kernel for offset, kernel in kernels.items() if kernel.max() >= LEAST_WEIGHT}
+        offsets = list(product(*(range(-reach, reach + 1) for reach in self._reach)))
+        kernels = torch.stack([self._kernel(offset, sigma) for offset in offsets])
+        near = kernels.amax(dim=1) >= LEAST_WEIGHT
+        self._kernels = kernels[near]
+        self._around = torch.stack(
+            [self._neighbours(offset) for offset, kept in zip(offsets, near, strict=True) if kept]
+        )
 
     def _kernel(self, offset: Sequence[int], sigma: Sequence[float]) -> Tensor:
-        """The weight of the cell `offset` cells away at each place of a cell (place, 1, ...)."""
+        """The weight of the cell `offset` cells away at each place of a cell (place,)."""
         squares = torch.zeros((1,) * len(offset), dtype=torch.float64)
         for axis, (cells, hop, width) in enumerate(zip(offset, self.step, sigma, strict=True)):
             away = torch.arange(hop, dtype=torch.float64) - (hop - 1) / 2 - cells * hop  # from the cell's middle
             squares = squares + (away / width).square().reshape([-1 if n == axis else 1 for n in range(len(offset))])
-        return torch.exp(-2 * (squares.sqrt() - 0.5).clamp_min(0) ** 2).reshape(-1, *[1] * len(offset))
+        return torch.exp(-2 * (squares.sqrt() - 0.5).clamp_min(0) ** 2).flatten()
+
+    def _neighbours(self, offset: Sequence[int]) -> Tensor:
+        """The number of the cell `offset` cells away from each cell (cell,); beyond the image its outer cells go on."""
+        numbers = torch.zeros((1,) * len(offset), dtype=torch.long)
+        for axis, (shift, count) in enumerate(zip(offset, self.cells, strict=True)):
+            along = (torch.arange(count) + shift).clamp(0, count - 1)
+            numbers = numbers * count + along.reshape([-1 if n == axis else 1 for n in range(len(offset))])
+        return numbers.flatten()
+
+    def _parts(self, grid: Tensor) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        """Some neighbours at a time: their numbers (k, cell), kernels (k, place, 1), parts (n, k, place, cell)."""
+        flat, voxels = grid.flatten(1), len(grid) * self._kernels.shape[1] * self._around.shape[1]
+        for numbers, kernels in zip(*(all.split(max(1, PIECE // voxels)) for all in (self._around, self._kernels))):
+            near, weight = numbers.to(grid.device), kernels.to(grid)[:, :, None]
+            yield near, weight, flat[:, near][:, :, None] * weight
 
     def __call__(self, grid: Tensor) -> Made:
-        """The masks of a grid, in 0..1 where the grid is; beyond the image its outer cells go on."""
-        wide = self._widened(grid)
+        """The masks of a grid, in 0..1 where the grid is."""
         weighed = weights = torch.zeros((), dtype=grid.dtype, device=grid.device)
-        for offset, kernel in self._kernels.items():
-            part = wide[self._around(offset)][:, None] * kernel.to(grid)
+        for _, _, part in self._parts(grid):
             weight = torch.exp(COLDNESS * part - COLDNESS)
-            weighed, weights = weighed + part * weight, weights + weight
+            weighed, weights = weighed + (part * weight).sum(dim=1), weights + weight.sum(dim=1)
         blocks = weighed / weights
         return Made(self._merged(blocks), blocks, weights)
 
     def pulled_back(self, grid: Tensor, made: Made, slope: Tensor) -> Tensor:
         """The derivative by the grid of a number whose derivative by the masks (n, *size) is `slope`."""
-        wide, per_weight = self._widened(grid), self._split(slope) / made.weights
-        total = torch.zeros_like(wide)
-        for offset, kernel in self._kernels.items():
-            weight = kernel.to(grid)
-            part = wide[self._around(offset)][:, None] * weight
-            by_part = torch.exp(COLDNESS * part - COLDNESS) * (1 + COLDNESS * (part - made.blocks)) * per_weight
-            total[self._around(offset)] += (by_part * weight).sum(dim=1)
-        return self._narrowed(total)
-
-    def _around(self, offset: Sequence[int]) -> tuple[slice, ...]:
-        """The cells `offset` away from each cell, in a widened grid."""
-        starts = [reach + cells for reach, cells in zip(self._reach, offset, strict=True)]
-        return (slice(None), *(slice(start, start + n) for start, n in zip(starts, self.cells, strict=True)))
-
-    def _edges(self, axis: int, device: torch.device) -> Tensor:
-        """Which cell each place of a widened axis holds."""
-        count, reach = self.cells[axis], self._reach[axis]
-        return torch.arange(-reach, count + reach, device=device).clamp(0, count - 1)
-
-    def _widened(self, grid: Tensor) -> Tensor:
-        for axis in range(len(self.cells)):
-            grid = grid.index_select(axis + 1, self._edges(axis, grid.device))
-        return grid
-
-    def _narrowed(self, wide: Tensor) -> Tensor:
-        """What was added to a widened grid, added to the cells it was made of."""
-        for axis, count in enumerate(self.cells, start=1):
-            shape = [*wide.shape[:axis], count, *wide.shape[axis + 1 :]]
-            wide = wide.new_zeros(shape).index_add_(axis, self._edges(axis - 1, wide.device), wide)
-        return wide
+        total, per_weight = torch.zeros_like(grid.flatten(1)), (self._split(slope) / made.weights)[:, None]
+        for near, weight, part in self._parts(grid):
+            rising = 1 + COLDNESS * (part - made.blocks[:, None])
+            by_part = torch.exp(COLDNESS * part - COLDNESS) * rising * per_weight
+            total.index_add_(1, near.flatten(), (by_part * weight).sum(dim=2).flatten(1))
+        return total.reshape(grid.shape)
 
     def _merged(self, blocks: Tensor) -> Tensor:
-        """(n, place, *cells) as (n, *size)."""
+        """(n, place, cell) as (n, *size)."""
         rank, sides = len(self.cells), list(zip(self.cells, self.step, strict=True))
         apart = blocks.reshape(len(blocks), *self.step, *self.cells)
         order = [axis for n in range(rank) for axis in (1 + rank + n, 1 + n)]  # each cell axis before its places
@@ -104,13 +101,13 @@ class SmoothMask:
         return fine[(slice(None), *(slice(0, length) for length in self.size))]
 
     def _split(self, masks: Tensor) -> Tensor:
-        """(n, *size) as (n, place, *cells), zeros beyond the image."""
+        """(n, *size) as (n, place, cell), zeros beyond the image."""
         rank, sides = len(self.cells), list(zip(self.cells, self.step, strict=True))
         gaps = [n * hop - length for (n, hop), length in zip(sides, self.size, strict=True)]
         padded = functional.pad(masks, [n for gap in reversed(gaps) for n in (0, gap)])
         apart = padded.reshape(len(masks), *(n for side in sides for n in side))
         order = [*range(2, 2 * rank + 1, 2), *range(1, 2 * rank + 1, 2)]
-        return apart.permute(0, *order).reshape(len(masks), -1, *self.cells)
+        return apart.permute(0, *order).reshape(len(masks), prod(self.step), prod(self.cells))
 
 
 def area_loss(masks: Tensor, voxels: Sequence[int]) -> tuple[Tensor, Tensor]:

@@ -69,9 +69,11 @@ def resample_sum(values: Volume, source: Grid, target: Grid, *, within: Grid | N
     else:
         bands = []
         for run, bound, first, extent, count, split in zip(
-            runs, bounds, *axes.reach(within, target), target.shape, axes.parts(source, target), strict=True
+            runs, bounds, *axes.reach(within, target), target.shape, axes.pouring_parts(source, target), strict=True
         ):
             allowed = axes.seen(axes.points(bound, first, extent, split), within.shape[bound.axis])
+            if abs(run.step) < 1:  # of voxels this fine, one whose centre lies outside takes nothing with its rim
+                allowed &= axes.seen(axes.points(bound, first, extent, 1), within.shape[bound.axis]).repeat(split)
             bands.append(axes.pouring_band(run, source.shape[run.axis], allowed, first, count, split))
         poured = np.stack([axes.along(volume, runs, bands) for volume in values])
     lost = np.sum(values, axis=(1, 2, 3), dtype=np.float64) - poured.sum(axis=(1, 2, 3))
