@@ -18,7 +18,7 @@ from voxplain.score.model import Model
 from voxplain.score.score import Score
 
 ranks = pytest.mark.parametrize("rank", [2, 3])
-every_estimate = pytest.mark.parametrize("estimate", ["expected", "mask_sum", "centred"])
+every_estimate = pytest.mark.parametrize("estimate", ["difference", "expected", "mask_sum", "centred"])
 
 
 def score(rank: int = 2, **options) -> Score:
@@ -108,8 +108,10 @@ def test_the_weighted_mean_of_masks(rank, fill, estimate):
             terms = (f[:, None] - values.flatten()) * flat / flat.mean(0)
         else:
             covariance = ((f - f.mean())[:, None] * (flat - flat.mean(0))).sum(0) / (count - 1)
-            values = (f.mean() + covariance / share).reshape(x.shape[2:])
-            terms = (f - f.mean())[:, None] * flat / share
+            common = f.mean() if estimate == "centred" else 0.0
+            values = (common + covariance / share).reshape(x.shape[2:])
+            away = flat if estimate == "centred" else flat - share
+            terms = (f - f.mean())[:, None] * away / share
         close(found.values[n, 0], values)
         close(found.standard_error[n, 0], (terms.std(0) / count**0.5).reshape(x.shape[2:]))
 
@@ -129,10 +131,26 @@ def exact(module, x: torch.Tensor, cells, share: float) -> torch.Tensor:
     return total
 
 
+def mean_score(module, x: torch.Tensor, cells, share: float) -> torch.Tensor:
+    """The expectation of f over every grid and every shift."""
+    size = x.shape[2:]
+    steps = [-(-length // count) for length, count in zip(size, cells, strict=True)]
+    total = torch.zeros((), dtype=torch.float64)
+    for bits in product((0.0, 1.0), repeat=torch.tensor(cells).prod().item()):
+        grid = torch.tensor(bits, dtype=torch.float64).reshape(cells)
+        chance = share ** grid.sum() * (1 - share) ** (1 - grid).sum()
+        masks = torch.stack([enlarged(grid, size, shift) for shift in product(*map(range, steps))])
+        with torch.no_grad():
+            total += chance * module(x * masks[:, None])[:, 1].mean()
+    return total
+
+
 @every_estimate
 def test_it_comes_to_its_exact_expectation(estimate):
     module, x = seeded(Awkward, 2, "classification"), batch(2, count=1, side=4)[..., :4]
     truth = exact(module, x, (2, 2), 0.5)
+    if estimate == "difference":
+        truth = truth - mean_score(module, x, (2, 2), 0.5)
     asked = Score(module, "class_score(1)", chunk=512)
     found = method(f"rise(samples=2000, cells=2, normalise={estimate!r})")(asked, x)
     if estimate == "mask_sum":  # its limit is the same here: the mean mask is p
@@ -187,12 +205,13 @@ def test_centring_takes_noise_away():
     assert centred.standard_error.mean() < 0.5 * plain.standard_error.mean()
 
 
-@pytest.mark.parametrize("estimate", ["mask_sum", "centred"])
+@pytest.mark.parametrize("estimate", ["difference", "mask_sum", "centred"])
 def test_a_shift_of_the_score_only_shifts_the_map(estimate):
     module, x = seeded(Awkward, 2, "regression"), batch(2)
     spec = f"rise(samples=20, cells=3, normalise={estimate!r})"
     near, far = (method(spec)(Score(module, f"regression(reference={n})"), x) for n in (0.0, 1000.0))
-    torch.testing.assert_close(near.values, far.values + 1000.0, rtol=0, atol=1e-9)
+    shift = 0.0 if estimate == "difference" else 1000.0
+    torch.testing.assert_close(near.values, far.values + shift, rtol=0, atol=1e-9)
     torch.testing.assert_close(near.standard_error, far.standard_error, rtol=1e-6, atol=1e-9)
 
 

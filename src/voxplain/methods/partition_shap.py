@@ -6,13 +6,13 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
-from voxplain.errors import InputError, OptionError
 from voxplain.methods.base import Map, Method
 from voxplain.ops.baselines import baseline
 from voxplain.ops.box_mean import box_mean
 from voxplain.ops.halving import Box, place, spread, whole
 from voxplain.ops.owen import OwenTree
 from voxplain.ops.per_axis import listed, per_axis
+from voxplain.ops.references import references
 from voxplain.ops.ties import step_of
 from voxplain.score.score import Make, Score
 from voxplain.types import Access, Quantity
@@ -116,13 +116,6 @@ class PartitionShap(Method):
         """What absent voxels show, in the shape of the batch."""
         if self.absent == "blur":
             return box_mean(x, per_axis(self.size, x.ndim - 2, "partition_shap: size"))
-        if self.absent != "reference":
-            return baseline(x, self.absent)
-        if score.reference is None:
-            raise OptionError("partition_shap: absent='reference' needs a reference image, but the run has none")
-        if score.reference.shape[1:] != x.shape[1:]:
-            raise InputError(
-                f"partition_shap: reference images must be {tuple(x.shape[1:])} (channel, *space) like the input, "
-                f"got {tuple(score.reference.shape[1:])}"
-            )
-        return score.reference[:1].to(x).expand_as(x)
+        if self.absent == "reference":
+            return references(score.reference, x, self.name)[:1].expand_as(x)
+        return baseline(x, self.absent)

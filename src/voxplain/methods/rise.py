@@ -12,16 +12,17 @@ from voxplain.ops.baselines import FILLS, baseline
 from voxplain.ops.grid_masks import grid_masks
 from voxplain.ops.mask_moments import MaskMoments
 from voxplain.ops.per_axis import listed, per_axis
+from voxplain.ops.rounds import rounds
 from voxplain.score.score import Score
 from voxplain.types import Access, Quantity
 
 
 @dataclass(frozen=True, kw_only=True)
 class Rise(Sampled):
-    """The mean score of randomly masked images in which a voxel is visible, in units of the score.
+    """How much the mean score of randomly masked images rises where a voxel is visible, in units of the score.
 
-    The paper weighs probabilities (target probability); any score will do, then signed. Only differences between
-    voxels point at something: all share the score's mean. Costs 1 + samples forwards and nothing but calls.
+    Signed. The paper's map (normalise='expected', with probability as target) is the same plus the mean score, which
+    all voxels share and which points nowhere. Costs 1 + samples forwards and nothing but calls.
     """
 
     name = "rise"
@@ -30,7 +31,7 @@ class Rise(Sampled):
     access: ClassVar[Access] = Access.CALLS
     quantity: ClassVar[Quantity] = Quantity.RELEVANCE
     law: ClassVar[str] = (
-        "its expectation is the mean of f(masked) times mask, over the mean mask; constant on a constant"
+        "its expectation is the mean of f(masked) times mask, over the mean mask, less the mean of f; 0 on a constant"
     )
     cost: ClassVar[str] = "1 + samples"
 
@@ -42,10 +43,11 @@ class Rise(Sampled):
     """Probability that a cell is visible."""
     fill: float | Literal["zero", "mean", "minimum", "blur"] = "zero"
     """What hides: zero (the paper), mean, minimum, blur or a number, in units of the network's input."""
-    normalise: Literal["expected", "mask_sum", "centred"] = "expected"
-    """Divide by samples times p (the paper), or by how often each voxel was visible; or centred.
+    normalise: Literal["difference", "expected", "mask_sum", "centred"] = "difference"
+    """How the masks' scores are weighed: less their mean score, or as one of three forms that keep it.
 
-    'centred' takes the mean score out before weighing and adds it back: the same expectation, less noise.
+    'expected' divides by samples times p (the paper), 'mask_sum' by how often each voxel was visible; 'centred' takes
+    the mean out before weighing and adds it back: the same expectation as 'expected', less noise.
     """
 
     def _check(self) -> None:
@@ -59,27 +61,25 @@ class Rise(Sampled):
         size = tuple(x.shape[2:])
         cells = self._grid(size)
         clean, frozen = score.freeze(x)
-        moments, samples, done = MaskMoments(clean, size), torch.zeros(len(x), dtype=torch.long), 0
-        left = torch.arange(len(x))  # each image of a batch stops on its own
-        for count in self._schedule():
-            self._draw(frozen, x, moments, left, range(done, count), cells)
-            samples[left], done = count, count
-            values, error = self._estimate(moments)
-            rough = [n for n in left.tolist() if not self._precise(values[n : n + 1], error[n : n + 1])]
-            left = torch.tensor(rough, dtype=torch.long)
-            if not rough:
-                break
+        moments = MaskMoments(clean, size)
+        for rows, numbers in rounds(self._schedule(), len(x), lambda row: self._known(moments, row)):
+            self._draw(frozen, x, moments, torch.tensor(rows), numbers, cells)
+        values, error = self._estimate(moments)
         if not bool(torch.isfinite(values).all()):
             raise InputError("rise: every voxel must be visible in some mask; take more samples or a larger p")
         return Map(
             values[:, None].to(x.dtype),
             self.quantity,
-            f"{score.target.unit} (mean where visible)",
+            f"{score.target.unit} ({self._meaning})",
             standard_error=error[:, None].to(x.dtype),
-            numbers={"samples": samples},
+            numbers={"samples": moments.count.long()},
             score=clean,
             classes=frozen.classes,
         )
+
+    @property
+    def _meaning(self) -> str:
+        return "rise of the mean where visible" if self.normalise == "difference" else "mean where visible"
 
     def _grid(self, size: tuple[int, ...]) -> tuple[int, ...]:
         """Cells along each axis."""
@@ -87,6 +87,13 @@ class Rise(Sampled):
         if any(count > length for count, length in zip(cells, size, strict=True)):
             raise OptionError(f"rise: cells must be at most the voxels of each axis {size}, got {cells}")
         return cells
+
+    def _known(self, moments: MaskMoments, row: int) -> bool:
+        """True where a sample of the batch is known well enough to stop."""
+        if self.tolerance is None:
+            return False
+        values, error = self._estimate(moments)
+        return self._precise(values[row : row + 1], error[row : row + 1])
 
     def _draw(
         self, score: Score, x: Tensor, moments: MaskMoments, left: Tensor, numbers: range, cells: tuple[int, ...]
@@ -110,4 +117,5 @@ class Rise(Sampled):
         """Map and standard error (batch, *space)."""
         if self.normalise == "mask_sum":
             return moments.mask_sum()
-        return moments.centred(self.p) if self.normalise == "centred" else moments.expected(self.p)
+        forms = {"difference": moments.difference, "expected": moments.expected, "centred": moments.centred}
+        return forms[self.normalise](self.p)

@@ -70,7 +70,8 @@ class SmoothMask:
     def _parts(self, grid: Tensor) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
         """Some neighbours at a time: their numbers (k, cell), kernels (k, place, 1), parts (n, k, place, cell)."""
         flat, voxels = grid.flatten(1), len(grid) * self._kernels.shape[1] * self._around.shape[1]
-        for numbers, kernels in zip(*(all.split(max(1, PIECE // voxels)) for all in (self._around, self._kernels))):
+        most = max(1, PIECE // voxels)
+        for numbers, kernels in zip(self._around.split(most), self._kernels.split(most), strict=True):
             near, weight = numbers.to(grid.device), kernels.to(grid)[:, :, None]
             yield near, weight, flat[:, near][:, :, None] * weight
 
