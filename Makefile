@@ -14,7 +14,7 @@ INSTALL := $(PIP) install --constraint constraints.txt
 ifneq ($(shell cat $(STAMP) 2>/dev/null),$(CURDIR))
 .PHONY: $(STAMP)
 endif
-.PHONY: install demo test test-all check lint format types floors sizes changelog pages bench docs
+.PHONY: install demo test test-all check lint format types floors sizes changelog pages parity bench docs
 .DEFAULT_GOAL := install
 
 install: $(STAMP)
@@ -70,6 +70,10 @@ changelog: install
 
 pages: install
 	@$(BIN)/python scripts/docs_methods.py --check
+
+# Runs the comparisons with other libraries and writes how near we came into docs/parity.md.
+parity: install
+	@VOXPLAIN_PARITY=docs/parity.md $(BIN)/python -m pytest tests/oracle $(PYTEST_ARGS)
 
 bench: install
 	@$(BIN)/python bench/run.py $(BENCH_ARGS)
