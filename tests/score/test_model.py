@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from tests.nets import Awkward, batch, seeded
+from tests.nets import Awkward, batch, network, seeded
+from tests.specs import SPECS
 from voxplain.errors import InputError, MemoryShort, OptionError
 from voxplain.methods import METHODS, method
 from voxplain.score.model import Model
@@ -114,9 +115,11 @@ def test_wrong_channels_and_rank_are_told_by_what_the_model_wants(rank, x, wante
 
 @pytest.mark.parametrize("name", sorted(METHODS))
 def test_every_method_tells_wrong_channels_in_those_words(name):
-    score = Score(seeded(Awkward, 2, "classification"), "class_score(0)")
+    x = batch(2, channels=3)
+    segments = torch.arange(80).reshape(1, 8, 10) // 20
+    score = Score(seeded(network(name), 2, "classification"), "class_score(0)", reference=x, segments=segments)
     with pytest.raises(InputError, match=r"the model wants 2 channels in 2D, got \(3, 8, 10\)"):
-        method(name)(score, batch(2, channels=3))
+        method(SPECS[name])(score, x)
 
 
 def test_what_the_caller_knows_about_the_input_wins_over_the_guess():
