@@ -93,6 +93,8 @@ def test_it_finds_the_ball_that_holds_all_of_the_score(rank, game):
     spec = f"extremal_perturbation(area={share}, {fine}, steps=100, perturbation=0, game={game!r})"
     found = method(spec)(Score(module, "class_score(1)"), x)
     mask = found.values[0, 0]
+    assert mask.min() >= 0
+    assert mask.max() <= 1
     assert mask[inside].mean() > 0.65
     assert mask[~inside].mean() < 0.1
     highest = mask.flatten().topk(int(inside.sum())).indices
