@@ -24,6 +24,7 @@ FACE = {
     "Regression": "score.target:Regression",
     "Score": "score.score:Score",
     "explain": "study.explain:explain",
+    "fuse": "study.fuse:fuse",
     "load": "score.load:load_model",
     "load_image": "data.load:load_image",
     "load_mask": "data.load:load_mask",

@@ -14,7 +14,11 @@ from voxplain.score.model import Model
 from voxplain.score.score import Score
 
 EXACT = 1e-9
-"""Float64 sums of some thousand terms; the issue asks for 1e-6."""
+"""Float64 sums of some thousand terms, as a share of the score."""
+
+ROUNDING = 1e-14
+"""Of the relevance in flight: on transformers epsilon's small denominators let 1e8 flow, and as much back, for a score
+of 5; some dozen roundings of that are left in the books."""
 
 CONV = {2: nn.Conv2d, 3: nn.Conv3d}
 TRANSPOSED = {2: nn.ConvTranspose2d, 3: nn.ConvTranspose3d}
@@ -133,7 +137,8 @@ def assert_conserved(score: Score, x: Tensor, spec: str) -> None:
     if size == 0:
         return
     assert torch.isfinite(found.values).all()
-    assert found.numbers["unaccounted"] <= EXACT * max(1.0, size)
+    flowing = float(found.values.double().abs().sum())
+    assert found.numbers["unaccounted"] <= EXACT * max(1.0, size) + ROUNDING * flowing
     assert found.values.abs().sum() > 0
     if "bias=False, spread=True" in spec:
         torch.testing.assert_close(found.numbers["relevance_sum"], found.score, rtol=0, atol=EXACT)

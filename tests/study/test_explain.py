@@ -310,6 +310,35 @@ def test_too_few_steps_fail_the_completeness_check():
     assert fine.certificate.passed
 
 
+def test_a_map_by_rules_tells_what_the_voxels_got_of_the_score():
+    found = vx.explain(net(seed=2), volume(), "lrp", prepare=Prepare(zscore=True), target="class_score(1)")
+    (check,) = (check for check in found.certificate.checks if check.name == "conservation")
+    assert check.outcome == "noted"
+    assert check.value == pytest.approx(found.numbers["absorbed"])
+    assert check.sentence.startswith(f"the map sums to {found.numbers['relevance_sum']:.4g} of the score")
+
+
+def test_relevance_that_small_denominators_blew_up_fails_its_certificate():
+    class Cancelling(nn.Module):
+        """Two inputs whose contributions cancel: their sum is small, their shares of it are huge."""
+
+        def __init__(self):
+            super().__init__()
+            self.one, self.two = nn.Linear(2520, 2, bias=False), nn.Linear(2, 2, bias=False)
+            with torch.no_grad():
+                self.one.weight.copy_(torch.tensor([1.0, -1.0]).repeat(1260).expand(2, -1))
+
+        def forward(self, x):
+            return self.two(self.one(x.flatten(1)))
+
+    torch.manual_seed(0)
+    values = volume().values - volume().values.mean()
+    found = vx.explain(Cancelling(), volume().with_values(1e4 + values), "lrp(rules='epsilon')")
+    (check,) = found.certificate.failures
+    assert check.name == "conservation"
+    assert "relevance grew to" in check.sentence
+
+
 def test_equal_requests_have_equal_keys_and_bytes_and_others_have_not():
     module, image = net(), volume()
     first, again = (vx.explain(module, image, "gradient", target="class_score(1)") for _ in range(2))

@@ -17,6 +17,7 @@ from voxplain.errors import VoxplainError
 COMMANDS = {
     "demo": "train two tiny networks on phantoms, explain them and write the page (offline)",
     "explain": "explain what a model says about one image or a table of cases",
+    "fuse": "join the maps of several runs, such as those of several models, into one map a case",
     "report": "write the page of a run folder again",
     "methods": "list the attribution methods",
     "targets": "list the targets: which number of the model's output is meant",

@@ -36,7 +36,8 @@ def blocks(values: Float[Tensor, "batch channel *space"], side: int) -> Float[Te
     if side == 1:
         return values
     pool = functional.avg_pool2d if values.ndim == 4 else functional.avg_pool3d
-    coarse = pool(values, side, stride=side, ceil_mode=True, count_include_pad=False)
+    sides = [min(side, length) for length in values.shape[2:]]  # a flat volume's blocks are as thick as it is
+    coarse = pool(values, sides, stride=sides, ceil_mode=True, count_include_pad=False)
     for axis, length in enumerate(values.shape[2:], start=2):
         coarse = coarse.index_select(axis, torch.arange(length, device=values.device) // side)
     return coarse

@@ -13,6 +13,9 @@ from voxplain.score.prepared import weights_hash
 GAP_TOLERANCE = 0.05
 """A map that misses a twentieth of the score difference no longer ranks its voxels reliably: take more steps."""
 
+LARGEST_FLOW = 100.0
+"""Relevance that adds up to more than so many scores, signs left out, was made by small denominators, not by voxels."""
+
 PADDING_TOLERANCE = 0.05
 """More than a twentieth of the evidence outside the image means that the network looks at the padding."""
 
@@ -21,9 +24,10 @@ def certificate(found: Map, back: Returned, twin: Map | None, model: Model, ledg
     """All checks of a map of one sample; `twin` is the same map made again, where that was asked for."""
     checks = [
         _finite(found.values),
-        _not_constant(found.values),
+        not_constant(found.values),
         Check("class frozen", "passed", "class and region were chosen once, from the clean image"),
         *_complete(found),
+        *_conserved(found),
         *_padding(back),
         *_chunk(ledger),
         *(Check("fall-back", "noted", sentence) for sentence in ledger.fallbacks),
@@ -47,7 +51,8 @@ def _finite(values: Tensor) -> Check:
     return Check("finite", "passed", "all values are finite")
 
 
-def _not_constant(values: Tensor) -> Check:
+def not_constant(values: Tensor) -> Check:
+    """Whether a map points anywhere."""
     low, high = values.min(), values.max()
     if values.numel() > 1 and bool(high - low <= FLAT * torch.maximum(low.abs(), high.abs())):
         constant = float(values.flatten()[0])
@@ -67,6 +72,19 @@ def _complete(found: Map) -> list[Check]:
     outcome = _judged(share <= GAP_TOLERANCE)
     sentence = f"the map's sum misses f(x) - f(baseline) = {difference:.4g} by {share:.2%}"
     return [Check("completeness", outcome, sentence, share)]
+
+
+def _conserved(found: Map) -> list[Check]:
+    """How much of the score reached the voxels, for methods that hand relevance down from operation to operation."""
+    absorbed = found.numbers.get("absorbed")
+    if absorbed is None or found.score is None:
+        return []
+    score, kept, flow = float(found.score[0]), float(absorbed[0]), float(found.values.double().abs().sum())
+    if flow > LARGEST_FLOW * abs(score):
+        sentence = f"relevance grew to {flow:.3g} for a score of {score:.3g}; take another rule or a larger epsilon"
+        return [Check("conservation", "failed", sentence, flow)]
+    sentence = f"the map sums to {score - kept:.4g} of the score {score:.4g}; biases and stabilisers kept {kept:.4g}"
+    return [Check("conservation", "noted", sentence, kept)]
 
 
 def _judged(good: bool) -> Outcome:

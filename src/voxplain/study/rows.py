@@ -23,11 +23,16 @@ QUOTED = re.compile(r"""(?<!\w)('[^']*'|"[^"]*")(?!\w)""")
 
 def done(case: Case, plan: Plan, single: Attribution, mask: Image | None, place: str) -> Row:
     """The row of a map that lies at `place` in the run folder."""
+    return laid(case.identifier, plan.model.label, single, mask, place)
+
+
+def laid(case: str, model: str, single: Attribution, mask: Image | None, place: str) -> Row:
+    """The row of a map of a case by a model, both by name."""
     record, numbers = single.provenance.record, single.numbers
     shares = RelevanceMass(sign=single.evidence)(single, mask) if mask is not None else None
     return {
-        "case": case.identifier,
-        "model": plan.model.label,
+        "case": case,
+        "model": model,
         "target": single.target,
         "method": single.method,
         "layer": single.layer,
