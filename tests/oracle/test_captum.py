@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from captum.attr import IntegratedGradients, LayerGradCam, Occlusion, Saliency
+from captum.attr import FeatureAblation, IntegratedGradients, LayerGradCam, Occlusion, Saliency
 
 from tests.nets import seeded
 from tests.oracle.agreement import assert_same
@@ -89,3 +89,15 @@ def test_grad_cam_at_layer_resolution(build):
     ours = method(f"grad_cam(layer={layer!r})")(Score(module, "class_score(1)"), x)
     theirs = LayerGradCam(module, module.get_submodule(layer)).attribute(x, target=1, relu_attributions=True)
     assert_same("grad_cam", "Captum", ours.values, theirs.detach())
+
+
+@networks
+@pytest.mark.usefixtures("unrounded")
+def test_region_ablation(build):
+    module, shape, _ = build()
+    x = inputs(shape)
+    labels = torch.randint(0, 6, shape[2:], generator=torch.Generator().manual_seed(2))
+    score = Score(module, "class_score(1)", segments=labels[None])
+    ours = method("region_ablation(include_zero=True, fill=0.3)")(score, x).values
+    theirs = FeatureAblation(module).attribute(x, baselines=0.3, target=1, feature_mask=labels[None, None])
+    assert_same("region_ablation", "Captum", ours.expand_as(x), theirs)

@@ -5,7 +5,16 @@ ReLU inputs near zero move any float32 gradient, ours and theirs alike; so sever
 
 import pytest
 import torch
-from captum.attr import DeepLift, GuidedBackprop, InputXGradient, IntegratedGradients, LayerGradCam, Occlusion, Saliency
+from captum.attr import (
+    Deconvolution,
+    DeepLift,
+    GuidedBackprop,
+    InputXGradient,
+    IntegratedGradients,
+    LayerGradCam,
+    Occlusion,
+    Saliency,
+)
 from torch import nn
 
 from tests.nets import batch, seeded
@@ -40,6 +49,7 @@ PEERS = {
     "input_x_gradient": lambda net, x: InputXGradient(net).attribute(x, target=1),
     "integrated_gradients(steps=16)": lambda net, x: IntegratedGradients(net).attribute(x, target=1, n_steps=16),
     "guided_backprop": lambda net, x: GuidedBackprop(net).attribute(x, target=1),
+    "deconvnet": lambda net, x: Deconvolution(net).attribute(x, target=1),
     "deep_lift": lambda net, x: DeepLift(net).attribute(x, target=1),
     "occlusion(window=4)": lambda net, x: Occlusion(net).attribute(
         x, sliding_window_shapes=(2, *[4] * (x.ndim - 2)), strides=(2, *[4] * (x.ndim - 2)), target=1

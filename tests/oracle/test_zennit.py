@@ -87,6 +87,24 @@ def test_composites(name, spec):
     agreement.assert_same("lrp", "Zennit", ours, expected, RELATIVE)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["vgg", "resnet"])
+def test_float32_is_as_near_to_the_truth_as_zennits(name):
+    truths, ours, others = [], [], []
+    single = (vgg() if name == "vgg" else resnet()).float()
+    wide, narrow = (Score(one, "class_score(1)") for one in (copy.deepcopy(single).double(), single))
+    for seed in range(16):
+        x = torch.randn(1, 3, 32, 32, generator=torch.Generator().manual_seed(seed)).double()
+        truth = method("lrp(composite='epsilon_plus')")(wide, x).values
+        own = method("lrp(composite='epsilon_plus')")(narrow, x.float()).values
+        plain = single if name == "vgg" else folded(single)
+        made = composites.EpsilonPlus(canonizers=[ResNetCanonizer()] if name == "resnet" else [])
+        other = theirs(plain, made, x.float(), 1)
+        for found, one in ((truths, truth), (ours, own), (others, other)):
+            found.append(one.double() / truth.abs().max())
+    agreement.assert_no_further("lrp", "Zennit", *(torch.cat(found) for found in (truths, ours, others)), slack=1.5)
+
+
 SINGLE = {
     "rules='epsilon'": rules.Epsilon(),
     "rules='epsilon', epsilon=0.01": rules.Epsilon(epsilon=0.01),

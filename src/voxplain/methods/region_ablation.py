@@ -16,6 +16,9 @@ from voxplain.score.players import coalition_scores
 from voxplain.score.score import Score
 from voxplain.types import Access, Quantity
 
+FLAT_BACKGROUND = 0.01
+"""Where fewer voxels share the least value the image has no flat background: noise has a least voxel too."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class RegionAblation(Method):
@@ -97,9 +100,10 @@ class RegionAblation(Method):
             else torch.full_like(x.flatten(2)[..., 0], self.background)
         )
         dark = (x <= ends.reshape(*ends.shape, *[1] * (x.ndim - 2))).all(dim=1)
+        least = 0.0 if self.background is not None else FLAT_BACKGROUND
         for share in dark.flatten(1).double().mean(dim=1).tolist():
-            if share in (0, 1):
-                what = "none" if share == 0 else "all"
+            if not least < share < 1:
+                what = "none" if share == 0 else "all" if share == 1 else f"{share:.2g} of them"
                 raise InputError(
                     f"region_ablation: the background must be some but not all voxels, got {what}; "
                     "pass background=... or give labelled segments"
