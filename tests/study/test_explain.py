@@ -310,6 +310,50 @@ def test_too_few_steps_fail_the_completeness_check():
     assert fine.certificate.passed
 
 
+def test_amounts_that_leave_out_much_of_the_score_fail_the_completeness_check():
+    """Instance norm has no bias that stands for the image's own mean: full_grad cannot add up there."""
+
+    class Normed(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first, self.norm, self.head = nn.Conv3d(1, 4, 3), nn.InstanceNorm3d(4, affine=True), nn.Linear(4, 2)
+            nn.init.constant_(self.norm.bias, 1.0)
+
+        def forward(self, x):
+            return self.head(torch.relu(self.norm(self.first(x))).flatten(2).mean(2))
+
+    torch.manual_seed(0)
+    good, bad = (vx.explain(one, volume(), "full_grad(signed=True)") for one in (net(), Normed()))
+    checks = [next(c for c in one.certificate.checks if c.name == "completeness") for one in (good, bad)]
+    assert [check.outcome for check in checks] == ["passed", "failed"]
+    assert "misses f(x) = " in checks[1].sentence
+
+
+def test_the_maps_of_the_other_classes_from_the_same_calls_lie_beside_the_explained_one(tmp_path):
+    spec = "lime(samples=40, segments=6)"
+    found = vx.explain(net(), volume(), spec, target="class_score(1)")
+    other = vx.explain(net(), volume(), spec, target="class_score(2)")
+    assert {name for name in found.parts if name.startswith("class_")} == {"class_0", "class_2"}
+    np.testing.assert_allclose(found.parts["class_2"], other.values, rtol=1e-5, atol=1e-7)
+    found.save(tmp_path / "map.nii.gz")
+    again = vx.Attribution.load(tmp_path / "map.nii.gz")
+    np.testing.assert_array_equal(again.parts["class_0"], found.parts["class_0"])
+
+
+def test_maps_of_too_many_classes_are_told_instead_of_written():
+    class Many(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.inner, self.head = net(), nn.Linear(3, 13)
+
+        def forward(self, x):
+            return self.head(self.inner(x))
+
+    found = vx.explain(Many(), volume(), "lime(samples=40, segments=6)")
+    assert not any(name.startswith("class_") for name in found.parts)
+    assert "the same calls gave maps of all 13 classes; only the explained one is written" in found.notes
+
+
 def test_a_map_by_rules_tells_what_the_voxels_got_of_the_score():
     found = vx.explain(net(seed=2), volume(), "lrp", prepare=Prepare(zscore=True), target="class_score(1)")
     (check,) = (check for check in found.certificate.checks if check.name == "conservation")

@@ -22,6 +22,9 @@ from voxplain.study.origin import Cost, provenance
 from voxplain.study.ready import Ready
 from voxplain.types import Quantity
 
+MOST_CLASSES = 12
+"""Maps of every class are written out up to so many classes; ImageNet's thousand would fill a disk."""
+
 
 @dataclass(frozen=True, eq=False)
 class Story:
@@ -61,9 +64,9 @@ def _attribution(story: Story, found: Map, twin: Map | None) -> Attribution:
         evidence="absolute" if found.derivative else "positive",
         standard_error=_optional(found.standard_error, found.quantity, ready, cells),
         coarse=None if cells is None else Coarse(_on_cells(found.values), cells),
-        parts={name: _part(part, found.quantity, ready) for name, part in found.parts.items()},
+        parts={name: _part(part, found.quantity, ready) for name, part in {**found.parts, **_by_class(found)}.items()},
         numbers={**_numbers(found), "sum_on_image": back.sum_on_image},
-        notes=found.notes,
+        notes=(*found.notes, *_unwritten(found)),
         certificate=certificate(found, back, twin, story.model, story.cost.ledger),
         provenance=provenance(story.model, ready, request, story.seed, story.cost),
         image=ready.image,
@@ -93,6 +96,19 @@ def _part(values: Tensor, quantity: Quantity, ready: Ready) -> Any:
 
 def _optional(values: Tensor | None, quantity: Quantity, ready: Ready, cells: Grid | None) -> Any:
     return None if values is None else _returned(values, quantity, ready, cells).values
+
+
+def _by_class(found: Map) -> dict[str, Tensor]:
+    """The maps of the other classes that came from the same calls, by name."""
+    if found.by_class is None or found.by_class.shape[1] > MOST_CLASSES:
+        return {}
+    return {f"class_{n}": one for n, one in enumerate(found.by_class.unbind(1)) if n != _explained(found)}
+
+
+def _unwritten(found: Map) -> tuple[str, ...]:
+    if found.by_class is None or found.by_class.shape[1] <= MOST_CLASSES:
+        return ()
+    return (f"the same calls gave maps of all {found.by_class.shape[1]} classes; only the explained one is written",)
 
 
 def _on_cells(values: Tensor) -> Any:

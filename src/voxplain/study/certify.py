@@ -62,15 +62,17 @@ def not_constant(values: Tensor) -> Check:
 
 def _complete(found: Map) -> list[Check]:
     gap, start = found.numbers.get("completeness_gap"), found.numbers.get("score_at_baseline")
-    if gap is None or start is None or found.score is None:
+    if gap is None or found.score is None:
         return []
-    difference = abs(float(found.score[0] - start[0]))
+    difference = abs(float(found.score[0] - (0 if start is None else start[0])))
+    whole = "f(x)" if start is None else "f(x) - f(baseline)"
     if difference == 0:
-        sentence = f"f(x) equals f(baseline), and the map sums to {float(gap[0]):.4g}"
+        said = "f(x) is 0" if start is None else "f(x) equals f(baseline)"
+        sentence = f"{said}, and the map sums to {float(gap[0]):.4g}"
         return [Check("completeness", _judged(float(gap[0]) == 0), sentence)]
     share = abs(float(gap[0])) / difference
     outcome = _judged(share <= GAP_TOLERANCE)
-    sentence = f"the map's sum misses f(x) - f(baseline) = {difference:.4g} by {share:.2%}"
+    sentence = f"the map's sum misses {whole} = {difference:.4g} by {share:.2%}"
     return [Check("completeness", outcome, sentence, share)]
 
 
