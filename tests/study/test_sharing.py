@@ -16,7 +16,7 @@ from voxplain.methods import Map, Method, method
 from voxplain.score.score import Score
 from voxplain.space.grid import Grid
 from voxplain.study.explain import Explainer
-from voxplain.study.sharing import found_together
+from voxplain.study.sharing import HELD, SHARE, at_once, found_together
 from voxplain.types import Access, Quantity
 
 NAMES = ("gradient", "integrated_gradients(steps=3)", "grad_cam(layer='second')", "occlusion(window=4)")
@@ -102,6 +102,30 @@ def test_question_by_question_an_error_ends_its_own_only():
     assert torch.equal(counted.values, x)
     assert torch.equal(gradient.values, method("gradient")(score, x).values)
     assert told == [1, 2, 3]
+
+
+def test_only_as_many_questions_as_memory_holds_are_answered_side_by_side():
+    """Each question in flight holds its sums; here memory is for two of them."""
+    running, most = 0, 0
+
+    class Watched(Counting):
+        def _map(self, score, x):
+            nonlocal running, most
+            running += 1
+            most = max(most, running)
+            found = super()._map(score, x)
+            running -= 1
+            return found
+
+    x = batch(3, channels=1).float()[:1]
+    score = Score(net(), "class_score(0)", budget=int(2.5 * HELD * x.nbytes / SHARE), chunk=1)
+    told: list[int] = []
+    assert at_once([score], x) == 2
+    found = found_together([score] * 5, [Watched(passes=3)] * 5, x, each=False, tick=told.append)
+    assert most == 2
+    assert told == [1, 2, 3, 4, 5]
+    assert all(torch.equal(one.values, x) for one in found)
+    assert at_once([Score(net(), "class_score(0)", budget=1)], x) == 1
 
 
 def test_a_bug_is_raised_and_not_kept_as_an_answer():

@@ -12,6 +12,7 @@ from torch import Tensor
 from voxplain.errors import VoxplainError
 from voxplain.methods import Map, Method
 from voxplain.score.meeting import together
+from voxplain.score.memory import SHARE_OF_AVAILABLE, available_bytes
 from voxplain.score.passes import Answer, Ask
 from voxplain.score.score import Score
 
@@ -19,15 +20,40 @@ Tick = Callable[[int], None]
 """Takes how many questions are answered."""
 
 
+HELD = 10
+"""A question holds up to so many times its input while it is being answered: sums in double precision, their squares, a
+baseline, the map and its error, and what is made of them."""
+
+SHARE = 0.25
+"""Of the memory budget for what questions hold; the larger part is for the passes through the network."""
+
+
 def found_together(
     scores: Sequence[Score], methods: Sequence[Method], x: Tensor, *, each: bool, tick: Tick = lambda done: None
 ) -> list[Map | VoxplainError]:
     """What each method says about a batch by its own score.
 
-    With `each`, an error stands in the place of the map that it prevented. Otherwise one error ends all questions and
-    is raised: nobody waits an hour for maps that are thrown away.
+    Questions are answered side by side, as many as memory holds (see `at_once`). With `each`, an error stands in the
+    place of the map that it prevented. Otherwise one error ends all questions and is raised: nobody waits an hour for
+    maps that are thrown away.
     """
-    course = _Course(x, each, tick)
+    course, size, found = _Course(x, each, tick), at_once(scores, x), list[Map | VoxplainError]()
+    for start in range(0, len(scores), size):
+        found += _answered(course, scores[start : start + size], methods[start : start + size], each)
+    return found
+
+
+def at_once(scores: Sequence[Score], x: Tensor) -> int:
+    """How many questions about a batch may be answered side by side within the memory budget, at least 1."""
+    budgets = [score.budget for score in scores if score.budget is not None]
+    budget = min(budgets) if budgets else SHARE_OF_AVAILABLE * available_bytes(x.device)
+    return max(1, int(SHARE * budget / (HELD * x.nbytes)))
+
+
+def _answered(
+    course: _Course, scores: Sequence[Score], methods: Sequence[Method], each: bool
+) -> list[Map | VoxplainError]:
+    """Some of the questions, side by side."""
     if len(scores) == 1 and not each:
         return [course.map(methods[0], scores[0])]
     found = together([(score, partial(course.map, method)) for score, method in zip(scores, methods, strict=True)])
