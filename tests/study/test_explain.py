@@ -310,6 +310,44 @@ def test_too_few_steps_fail_the_completeness_check():
     assert fine.certificate.passed
 
 
+def nonlinearities(module, method):
+    found = vx.explain(module, volume(), method, target="class_score(1)")
+    return [check for check in found.certificate.checks if check.name == "nonlinearities covered"]
+
+
+def test_the_certificate_counts_the_nonlinearities_that_backward_rules_handled():
+    class Three(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first, self.head = nn.Conv3d(1, 4, 3), nn.Linear(4, 2)
+
+        def forward(self, x):
+            x = torch.relu(torch.nn.functional.max_pool3d(self.first(x), 2))
+            return self.head(nn.functional.relu_(x - 0.1).flatten(2).mean(2))
+
+    (guided,) = nonlinearities(Three(), "guided_backprop")
+    assert (guided.outcome, guided.value) == ("noted", 2)
+    told = "handled 2 nonlinearities (relu 2); 1 nonlinearity (max_pool3d 1) passed by their derivative"
+    assert guided.sentence == f"backward rules {told}"
+    (lrp,) = nonlinearities(Three(), "lrp")
+    assert (lrp.outcome, lrp.value) == ("passed", 3)
+    assert nonlinearities(Three(), "gradient") == []
+
+
+def test_rules_that_handle_nothing_fail_the_certificate():
+    class Smooth(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first, self.head = nn.Conv3d(1, 4, 3), nn.Linear(4, 2)
+
+        def forward(self, x):
+            return self.head(torch.sigmoid(self.first(x)).flatten(2).mean(2))
+
+    (check,) = nonlinearities(Smooth(), "guided_backprop")
+    assert check.outcome == "failed"
+    assert "handle none of the network's nonlinearities: 1 nonlinearity (sigmoid 1)" in check.sentence
+
+
 def test_amounts_that_leave_out_much_of_the_score_fail_the_completeness_check():
     """Instance norm has no bias that stands for the image's own mean: full_grad cannot add up there."""
 

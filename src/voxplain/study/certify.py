@@ -1,5 +1,7 @@
 """The certificate of one map: every check that can be made without a second opinion."""
 
+from collections import Counter
+
 import torch
 from torch import Tensor
 
@@ -28,6 +30,7 @@ def certificate(found: Map, back: Returned, twin: Map | None, model: Model, ledg
         Check("class frozen", "passed", "class and region were chosen once, from the clean image"),
         *_complete(found),
         *_conserved(found),
+        *_nonlinearities(ledger),
         *_padding(back),
         *_chunk(ledger),
         *(Check("fall-back", "noted", sentence) for sentence in ledger.fallbacks),
@@ -91,6 +94,25 @@ def _conserved(found: Map) -> list[Check]:
 
 def _judged(good: bool) -> Outcome:
     return "passed" if good else "failed"
+
+
+def _nonlinearities(ledger: Ledger) -> list[Check]:
+    """What backward rules handled: rules that met nothing of theirs give the plain gradient under another name."""
+    covered, missed = ledger.covered, ledger.missed
+    if not covered and not missed:
+        return []
+    rest = f"; {_counted(missed)} passed by their derivative" if missed else ""
+    sentence = f"backward rules handled {_counted(covered)}{rest}"
+    if not covered:
+        sentence = f"the backward rules handle none of the network's nonlinearities: {_counted(missed)}"
+    outcome: Outcome = "failed" if not covered else "noted" if missed else "passed"
+    return [Check("nonlinearities covered", outcome, sentence, covered.total())]
+
+
+def _counted(names: Counter[str]) -> str:
+    """'12 nonlinearities (relu 9, max_pool3d 3)'."""
+    told = ", ".join(f"{name} {count}" for name, count in names.most_common())
+    return f"{names.total()} nonlinearit{'y' if names.total() == 1 else 'ies'} ({told})"
 
 
 def _padding(back: Returned) -> list[Check]:
