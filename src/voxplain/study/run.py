@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -20,6 +20,7 @@ from voxplain.space.resample import resample
 from voxplain.study import rows
 from voxplain.study.certify import unchanged
 from voxplain.study.explain import Explainer
+from voxplain.study.overlap import MOST_BEHIND, Ahead, Behind
 from voxplain.study.plan import Plan
 from voxplain.study.ready import Ready
 from voxplain.study.rows import Row
@@ -44,28 +45,23 @@ class Outcome:
 
     folder: RunFolder
     rows: list[Row] = field(default_factory=list)
-    dropped: list[Row] = field(default_factory=list)
-    """Rows of the case being worked on from a former start."""
+    """Changed by the writing thread alone, each time as a new list: others read it meanwhile."""
 
     def of(self, case: Case) -> list[Row]:
         """The rows of one case."""
         return [row for row in self.rows if row["case"] == case.identifier]
 
-    def drop(self, case: Case) -> None:
-        """Take back a case's rows, because it is done again."""
-        self.dropped = self.of(case)
-        self.rows = [row for row in self.rows if row["case"] != case.identifier]
-
-    def forget(self) -> None:
-        """Remove what a former start wrote of the case, rows first: an interrupt must not leave them to new maps."""
-        if self.dropped:
+    def forget(self, case: Case) -> None:
+        """Remove what a former start wrote of a case, rows first: an interrupt must not leave them to new maps."""
+        dropped = self.of(case)
+        if dropped:
+            self.rows = [row for row in self.rows if row["case"] != case.identifier]
             self.folder.write_rows(self.rows)
-            self.folder.remove_maps(row["map"] for row in self.dropped)
-        self.dropped = []
+            self.folder.remove_maps(row["map"] for row in dropped)
 
     def add(self, found: list[Row]) -> None:
         """Write one more case's rows, so that an interrupt loses only the case that is being worked on."""
-        self.rows += found
+        self.rows = [*self.rows, *found]
         self.folder.write_rows(self.rows)
         self.folder.log(f"{found[0]['case']}: {', '.join(row['status'] for row in found)}")
 
@@ -100,6 +96,8 @@ def run(
 ) -> Outcome:
     """Explain every case; rows are written after each one, so that an interrupted run goes on where it stopped.
 
+    The next case is read and the last one written while a case is worked on; voxels of other cases are not kept.
+
     With `single`, the first error ends the run before anything is written. Otherwise an error is a failed row, unless
     every further case would repeat it.
     """
@@ -109,29 +107,37 @@ def run(
     outcome = Outcome(folder, [row for row in folder.rows() if row["status"] in STANDING])
     for line in plan.left_out:
         say(f"left out: {line}")
-    for number, case in enumerate(cases, 1):
-        there = _already_there(outcome, case, plan, single)
-        say(f"case {number} of {len(cases)}: {case.identifier}{there}")
-        if there:
-            continue
-        try:
-            made = _made(explainer, case, plan, say, partial(_tick_map, tick, number, len(cases)))
-        except VoxplainError as error:
-            if single or isinstance(error, HOPELESS):
-                raise
-            say(f"  failed: {error}")
-            folder.begin(table)
-            outcome.forget()
-            outcome.add([rows.failed(case, plan, error)])
-        else:
-            folder.begin(table)
-            outcome.forget()
-            outcome.add(_write(folder, case, plan, made))
+    with Ahead(cases) as ahead, Behind() as behind:
+        for number in range(1, len(cases) + 1):
+            case = ahead.case(number - 1)
+            there = _already_there(outcome, case, plan, single)
+            say(f"case {number} of {len(cases)}: {case.identifier}{there}")
+            if there:
+                continue
+            ahead.read(number)
+            made: Made | Row
+            try:
+                made = _made(explainer, case, plan, say, partial(_tick_map, tick, number, len(cases)))
+            except VoxplainError as error:
+                if single or isinstance(error, HOPELESS):
+                    raise
+                say(f"  failed: {error}")
+                made = rows.failed(case, plan, error)
+            behind.do(partial(_finish, outcome, case, plan, table, made))
+            if isinstance(made, Made) and sum(one.values.nbytes for one in made.maps) > MOST_BEHIND:
+                behind.wait()
     return outcome
 
 
+def _finish(outcome: Outcome, case: Case, plan: Plan, table: Mapping[str, Any], made: Made | Row) -> None:
+    """Write what came of a case, in place of what a former start left of it."""
+    outcome.folder.begin(table)
+    outcome.forget(case)
+    outcome.add(_write(outcome.folder, case, plan, made) if isinstance(made, Made) else [made])
+
+
 def _already_there(outcome: Outcome, case: Case, plan: Plan, single: bool) -> str:
-    """Why a case needs no work, in words; '' where it does, and its rows from another start are then taken back.
+    """Why a case needs no work, in words; '' where it does.
 
     It needs none where an earlier start of the same plan finished this very case, or one whose files can no longer be
     read: a drive that is away must not take finished work with it.
@@ -144,7 +150,6 @@ def _already_there(outcome: Outcome, case: Case, plan: Plan, single: bool) -> st
             raise
         outcome.folder.log(f"{case.identifier}: kept, {rows.without_file_names(error, case, plan)}")
         return f" is already there, but nobody can tell whether it is still the same: {error}"
-    outcome.drop(case)
     return ""
 
 
