@@ -103,7 +103,7 @@ class Rise(Sampled):
 
         def masks(index: Tensor) -> Tensor:
             drawn, which = (numbers.start + index // len(left)).unique(return_inverse=True)
-            return grid_masks(seed, drawn, x.shape[2:], cells, self.p)[which].to(x.device)
+            return grid_masks(seed, drawn, x.shape[2:], cells, self.p, x.device)[which.to(x.device)]
 
         def make(index: Tensor) -> tuple[Tensor, Tensor]:
             rows, mask = left[index % len(left)], masks(index)[:, None].to(x.dtype)

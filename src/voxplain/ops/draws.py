@@ -11,16 +11,19 @@ PRIMES = (0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB)
 WIDTH = 2**64
 
 
-def generator(seed: int, number: int) -> torch.Generator:
-    """A fresh generator for draw `number` of a seed."""
-    return torch.Generator().manual_seed(_mixed(_mixed(seed) + number))
+def generator(seed: int, number: int, device: torch.device | str = "cpu") -> torch.Generator:
+    """A fresh generator for draw `number` of a seed; each kind of device has numbers of its own."""
+    return torch.Generator(device).manual_seed(_mixed(_mixed(seed) + number))
 
 
-def normal(seed: int, numbers: Sequence[int] | Tensor, shape: Sequence[int]) -> Tensor:
-    """Standard normal numbers (len(numbers), *shape), float64: row n belongs to draw `numbers[n]`."""
-    return torch.stack(
-        [torch.randn(tuple(shape), generator=generator(seed, n), dtype=torch.float64) for n in _listed(numbers)]
-    )
+def normal(
+    seed: int, numbers: Sequence[int] | Tensor, shape: Sequence[int], device: torch.device | str = "cpu"
+) -> Tensor:
+    """Standard normal numbers (len(numbers), *shape), float64, made on the device: row n is of draw `numbers[n]`."""
+    rows = torch.empty((len(numbers), *shape), dtype=torch.float64, device=device)
+    for row, number in zip(rows, _listed(numbers), strict=True):
+        row.normal_(generator=generator(seed, number, device))
+    return rows
 
 
 def uniform(seed: int, numbers: Sequence[int] | Tensor, shape: Sequence[int]) -> Tensor:

@@ -10,9 +10,16 @@ from voxplain.ops import draws
 
 
 def grid_masks(
-    seed: int, numbers: Sequence[int] | Tensor, size: Sequence[int], cells: Sequence[int], share: float
+    seed: int,
+    numbers: Sequence[int] | Tensor,
+    size: Sequence[int],
+    cells: Sequence[int],
+    share: float,
+    device: torch.device | str = "cpu",
 ) -> Tensor:
     """Masks (len(numbers), *size), float64 in 0..1: mask n depends on the seed and `numbers[n]` only.
+
+    The cells are drawn on the processor, the same for every device; masks grow out of them on the device.
 
     Each of the `cells` (one count an axis) is 1 with probability `share`, else 0; the grid is enlarged by linear
     interpolation (cells are points at their middles, held beyond the outer ones) to one cell more than the image a
@@ -20,12 +27,12 @@ def grid_masks(
     """
     steps = [-(-length // count) for length, count in zip(size, cells, strict=True)]
     count = prod(cells)
-    drawn = draws.uniform(seed, numbers, (count + len(cells),))
+    drawn = draws.uniform(seed, numbers, (count + len(cells),)).to(device)
     masks = (drawn[:, :count] < share).double().reshape(-1, *cells)
     for axis, (length, step) in enumerate(zip(size, steps, strict=True)):
-        enlarging = _enlarging(cells[axis], step)
+        enlarging = _enlarging(cells[axis], step).to(device)
         shift = (drawn[:, count + axis] * step).long()
-        rows = enlarging[shift[:, None] + torch.arange(length)]
+        rows = enlarging[shift[:, None] + torch.arange(length, device=shift.device)]
         masks = torch.einsum("na...,nla->n...l", masks, rows)  # the axis that was first comes back as the last
     return masks
 

@@ -10,4 +10,4 @@ def noise(x: Float[Tensor, "batch channel *space"], seed: int) -> Float[Tensor, 
     """Normal noise with the mean and spread of each channel of each sample; the same pattern for every sample."""
     space = tuple(range(2, x.ndim))
     spread = x.std(dim=space, correction=0, keepdim=True)
-    return x.mean(dim=space, keepdim=True) + spread * draws.normal(seed, [0], x.shape[1:]).to(x)
+    return x.mean(dim=space, keepdim=True) + spread * draws.normal(seed, [0], x.shape[1:], x.device).to(x)
