@@ -70,15 +70,18 @@ changelog: install
 
 pages: install
 	@$(BIN)/python scripts/docs_methods.py --check
+	@$(BIN)/python scripts/docs_performance.py --check
 
 # Runs the comparisons with other libraries and writes how near we came into docs/parity.md.
 parity: install
 	@VOXPLAIN_PARITY=docs/parity.md $(BIN)/python -m pytest tests/oracle $(PYTEST_ARGS)
 
+# Voxplain, its peers and bare torch take turns; results are kept in bench/results. BENCH_ARGS=--list tells the rows.
 bench: install
-	@$(BIN)/python bench/run.py $(BENCH_ARGS)
+	@$(BIN)/python -m bench.run $(BENCH_ARGS)
 
 docs: install
 	@$(BIN)/python scripts/docs_methods.py
+	@$(BIN)/python scripts/docs_performance.py
 	@$(BIN)/mkdocs build --strict --quiet
 	@echo "docs: site/index.html"

@@ -1,188 +1,106 @@
-"""What Voxplain adds to the bare torch computation: integrated gradients of MONAI's DenseNet-121, and the start-up.
+"""Measures the rows of the benchmark and keeps them in bench/results, one file a kind of machine.
 
-    python bench/run.py                     32^3, about a minute on two cores
-    python bench/run.py --full              128^3, the size that is promised to add at most 10 %
-    python bench/run.py --device cuda
+    make bench                                              the default rows
+    make bench BENCH_ARGS="--rows grad_cam --repeats 3"     some rows
+    make bench BENCH_ARGS=--full                            the long ones, too
+    make bench BENCH_ARGS=--list                            what there is
 
-The contestants take turns, so that a machine that slows down slows all of them; the medians are written to
-bench/results/<kind of machine>.md, one row a size.
+Rows also run on a CUDA device where torch sees one (`--device cpu` leaves it out). `make docs` writes the results into
+docs/performance.md.
 """
+
+from __future__ import annotations
 
 import argparse
-import os
-import platform
-import statistics
-import subprocess
 import sys
 import time
-from collections.abc import Callable
+import warnings
+from collections.abc import Sequence
+from contextlib import suppress
+from functools import partialmethod
 from pathlib import Path
 
-import numpy as np
 import torch
-from monai.networks.nets import DenseNet121
-from torch import Tensor, nn
 
-import voxplain as vx
-from voxplain.data.image import Image
-from voxplain.space.grid import Grid
-
-RESULTS = Path(__file__).resolve().parent / "results"
-HEAD = """# {machine}
-
-Seconds, median (least to most) of runs that took turns.
-
-- *bare*: a loop of `torch.autograd.grad` over the frozen network in evaluation mode, one sample at a time or in
-  Voxplain's own batches; it also scores the two ends, as the completeness check does.
-- *method*: `vx.method(...)(score, x)`.
-- *explain*: `vx.explain(...)`, from image to attribution: preparation, way back, certificate and hashes included.
-- *added*: explain against the faster bare loop; below zero means faster than bare.
-- *gap*: largest difference between the maps of method and bare loop, relative to the map's largest value.
-- *load*: what the machine was doing before (jobs of the last minute); far above zero, the times are not worth much.
-"""
-COLUMNS = (
-    "| what | size | steps | bare, 1 | bare, batches | method | explain | added | gap | torch, threads | load |\n"
-    + "|---" * 11
-    + "|\n"
-)
-ROW_START = "| IG, DenseNet-121 | "
+from bench import catalogue, growing, results, table
+from bench.catalogue import Entry
+from bench.contest import Row
+from bench.machine import devices, file_stem, kind_of
 
 
-def main(arguments: list[str]) -> None:
-    """Measure one size and write its row."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--size", type=int, default=32, help="side of the volume in voxels")
-    parser.add_argument("--steps", type=int, default=32)
-    parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--full", action="store_true", help="128^3, three repeats")
-    options = parser.parse_args(arguments)
-    if options.full:
-        options.size, options.repeats = 128, 3
-    row = measured_row(options.size, options.steps, options.repeats, torch.device(options.device))
-    start_up = start_up_line()
-    path = written(row, start_up, machine_kind(options.device))
-    print(f"{row}{start_up}\nwritten to bench/results/{path.name}")
+def main(arguments: Sequence[str], known: Sequence[Entry] | None = None, folder: Path = results.RESULTS) -> int:
+    """Measure what is asked for; the exit code, 2 for a wrong argument."""
+    known = catalogue.entries() if known is None else known
+    options = parser().parse_args(arguments)
+    try:
+        chosen = catalogue.selected(options.rows, known, full=options.full)
+        places = devices(options.device)
+        if options.repeats is not None and options.repeats < 1:
+            raise ValueError(f"repeats must be at least 1, got {options.repeats}")
+    except ValueError as error:
+        print(f"bench: {error}", file=sys.stderr)
+        return 2
+    if options.list:
+        print("".join(f"{entry.name:28} {told(entry)}\n" for entry in known), end="")
+        return 0
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = options.tf32
+    quiet()
+    for device in places:
+        measure_all(chosen, device, options.repeats, folder, [entry.name for entry in known])
+    return 0
 
 
-def measured_row(size: int, steps: int, repeats: int, device: torch.device) -> str:
-    """One row of the table: all contestants on a random volume."""
-    load = os.getloadavg()[0]
-    torch.manual_seed(0)
-    network = lively_network().to(device)
-    x = torch.rand(1, 1, size, size, size, device=device)
-    spec = f"integrated_gradients(steps={steps})"
-    model = vx.Model.of(network)
-    image = Image.of(x[0].cpu().numpy(), Grid((size, size, size)))
-    score = vx.Score(model, "class_score(1)")
-    result = vx.method(spec)(score, x)  # plans the memory, so the batches are known
-    batch = score.ledger.chunks["backward"]
-    contestants: dict[str, Callable[[], object]] = {
-        "bare, 1": lambda: bare(network, x, steps, 1),
-        "bare, batches": lambda: bare(network, x, steps, batch),
-        "method": lambda: vx.method(spec)(vx.Score(model, "class_score(1)"), x),
-        "explain": lambda: vx.explain(model, image, spec, target="class_score(1)", device=str(device)),
-    }
-    seconds = timed(contestants, repeats, device)
-    gap = relative_gap(result.values, bare(network, x, steps, batch))
-    fastest = min(statistics.median(seconds["bare, 1"]), statistics.median(seconds["bare, batches"]))
-    added = statistics.median(seconds["explain"]) / fastest - 1
-    cells = [f"{size}^3", str(steps), *map(spread, seconds.values()), f"{added:+.1%}", f"{gap:.1e}"]
-    cells[3] += f" (of {batch})"
-    cells += [f"{torch.__version__}, {torch.get_num_threads()}", f"{load:.1f}"]
-    return ROW_START + " | ".join(cells) + " |\n"
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    made = argparse.ArgumentParser(
+        prog="bench", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    made.add_argument("--rows", nargs="+", default=[], metavar="NAME", help="rows to measure; left out: all but long")
+    made.add_argument("--repeats", type=int, help="timed runs of each contestant; left out: the row's own number")
+    made.add_argument("--device", default="auto", help="auto (processor, and CUDA where there is one), cpu or cuda")
+    made.add_argument("--full", action="store_true", help="the long rows, too")
+    made.add_argument("--list", action="store_true", help="print the rows and stop")
+    made.add_argument("--tf32", action="store_true", help="let CUDA devices round products to TF32")
+    return made
 
 
-def lively_network() -> nn.Module:
-    """The network with norms that shift: as initialised it is linear along the way, and any quadrature would agree."""
-    network = DenseNet121(spatial_dims=3, in_channels=1, out_channels=2).eval().requires_grad_(False)
-    for name, tensor in network.state_dict().items():
-        if name.endswith(("running_mean", "norm.bias", "norm1.bias", "norm2.bias")):
-            tensor.normal_(std=0.1)
-    return network
+def quiet() -> None:
+    """Peers warn of what their users must live with, and draw progress bars."""
+    warnings.simplefilter("ignore")
+    with suppress(ImportError):
+        from tqdm import tqdm
+
+        tqdm.__init__ = partialmethod(tqdm.__init__, disable=True)  # type: ignore[method-assign]
 
 
-def bare(network: nn.Module, x: Tensor, steps: int, batch: int) -> Tensor:
-    """Integrated gradients as one would write them by hand, with the same Gauss-Legendre points."""
-    points, weights = np.polynomial.legendre.leggauss(steps)
-    alphas, weights = (points + 1) / 2, weights / 2
-    total = torch.zeros_like(x, dtype=torch.float64)
-    with torch.no_grad():
-        network(x), network(torch.zeros_like(x))
-    for start in range(0, steps, batch):
-        alpha = torch.tensor(alphas[start : start + batch], dtype=x.dtype, device=x.device).reshape(-1, 1, 1, 1, 1)
-        weight = torch.tensor(weights[start : start + batch], device=x.device).reshape(-1, 1, 1, 1, 1)
-        way = (alpha * x).requires_grad_()
-        gradient = torch.autograd.grad(network(way)[:, 1].sum(), way)[0]
-        total += (gradient.double() * weight).sum(dim=0, keepdim=True)
-    return (total * x).to(x.dtype)
+def measure_all(
+    entries: Sequence[Entry], device: torch.device, repeats: int | None, folder: Path, order: Sequence[str]
+) -> None:
+    """Measure on a device, each entry kept as soon as it is done, and print what was found."""
+    machine = kind_of(device)
+    path = folder / f"{file_stem(machine)}.json"
+    for entry in entries:
+        begin = time.perf_counter()
+        if isinstance(entry, Row):
+            if device.type not in entry.kinds:
+                continue
+            kept = results.keep(path, machine, results.measured(entry, device, repeats), order)
+        else:
+            kept = results.keep(path, machine, growing.record_of(entry, device), order, "growth")
+        path.with_suffix(".md").write_text(table.markdown(kept), encoding="utf-8")
+        print(f"{entry.name} ({time.perf_counter() - begin:.0f} s): {table.told(kept, entry.name)}", flush=True)
+    print(f"kept in {path.name} and {path.with_suffix('.md').name}")
 
 
-def timed(contestants: dict[str, Callable[[], object]], repeats: int, device: torch.device) -> dict[str, list[float]]:
-    """Seconds of each run, after one run of each to warm up; the order rotates."""
-    names = list(contestants)
-    seconds: dict[str, list[float]] = {name: [] for name in names}
-    for turn in range(repeats + 1):
-        for name in names[turn % len(names) :] + names[: turn % len(names)]:
-            begin = time.perf_counter()
-            contestants[name]()
-            if device.type == "cuda":
-                torch.cuda.synchronize(device)
-            if turn:
-                seconds[name].append(time.perf_counter() - begin)
-    return seconds
-
-
-def relative_gap(values: Tensor, other: Tensor) -> float:
-    """Largest difference, relative to the largest value."""
-    return float((values - other).abs().max() / other.abs().max())
-
-
-def spread(seconds: list[float]) -> str:
-    """Median (least to most)."""
-    return f"{statistics.median(seconds):.2f} ({min(seconds):.2f} to {max(seconds):.2f})"
-
-
-def start_up_line(repeats: int = 5) -> str:
-    """Median seconds of the interpreter alone, of `import voxplain` and of `voxplain --help`."""
-    commands = {
-        "python": ["-c", "pass"],
-        "import voxplain": ["-c", "import voxplain"],
-        "voxplain --help": [
-            "-c",
-            "import sys; sys.argv = ['voxplain', '--help']; from voxplain.cli.main import main; main()",
-        ],
-    }
-    parts = []
-    for name, command in commands.items():
-        seconds = []
-        for _ in range(repeats):
-            begin = time.perf_counter()
-            subprocess.run([sys.executable, *command], check=False, capture_output=True)
-            seconds.append(time.perf_counter() - begin)
-        parts.append(f"{name} {statistics.median(seconds):.2f} s")
-    return "Start-up: " + ", ".join(parts) + "."
-
-
-def machine_kind(device: str) -> str:
-    """The kind of machine in words: the accelerator, else processor family and number of cores."""
-    if torch.device(device).type == "cuda":
-        return torch.cuda.get_device_name(device)
-    return f"{platform.machine()} {len(os.sched_getaffinity(0))} cores"
-
-
-def written(row: str, start_up: str, machine: str) -> Path:
-    """The results file of this kind of machine, with this size's row put in or replaced."""
-    path = RESULTS / f"{machine.lower().replace(' ', '-')}.md"
-    lines = path.read_text(encoding="utf-8").splitlines(keepends=True) if path.exists() else []
-    key = row.split("|")[2:4]
-    rows = [line for line in lines if line.startswith(ROW_START) and line.split("|")[2:4] != key]
-    rows = sorted([*rows, row], key=lambda line: int(line.split("|")[2].split("^")[0]))
-    RESULTS.mkdir(exist_ok=True)
-    text = HEAD.format(machine=machine) + "\n" + COLUMNS + "".join(rows) + f"\n{start_up}\n"
-    path.write_text(text, encoding="utf-8")
-    return path
+def told(entry: Entry) -> str:
+    """A row in words."""
+    if not isinstance(entry, Row):
+        return f"{entry.work}: {entry.per}"
+    part = f" ({entry.part})" if entry.part else ""
+    where = "" if "cpu" in entry.kinds else ", on CUDA devices"
+    long = ", only with --full or by name" if entry.long else ""
+    return f"{entry.work}{part}, {entry.network}, {entry.size}{where}{long}"
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    sys.exit(main(sys.argv[1:]))

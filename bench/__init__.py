@@ -1,0 +1,1 @@
+"""The benchmark: Voxplain, the libraries one would otherwise take and the floor take turns on the same work."""
