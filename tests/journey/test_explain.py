@@ -44,7 +44,8 @@ def test_one_volume_four_methods_one_run_folder(explain, files):
 def test_the_plan_is_written_as_understood_with_defaults_filled_in(explain, files):
     explain("--method", "occlusion(window=6)", "--target", "class_score(1)", "--size", "12,12,12", "--seed", "3")
     plan = tomllib.loads((files / "out" / "plan.toml").read_text())
-    assert plan["methods"] == [{"name": "occlusion", "window": 6, "fill": "zero", "channels": "together"}]
+    filled_in = {"fill": "zero", "channels": "together", "engine": "auto", "threshold": 0.1}
+    assert plan["methods"] == [{"name": "occlusion", "window": 6, **filled_in}]
     assert plan["targets"] == [{"name": "class_score", "index": 1}]
     assert plan["prepare"]["size"] == [12, 12, 12]
     assert plan["run"]["seed"] == 3

@@ -152,3 +152,34 @@ def test_the_image_is_covered_before_it_is_scored_and_never_changed():
     before = x.clone()
     method("occlusion(window=4, fill='mean')")(score(), x)
     assert torch.equal(x, before)
+
+
+# --- engines ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("channels", ["together", "each"])
+@pytest.mark.parametrize("fill", ["zero", "blur"])
+def test_computing_only_what_changes_gives_the_same_map(channels, fill):
+    x = batch(2, count=2, side=24)
+    spec = f"occlusion(window=5, stride=3, channels={channels!r}, fill={fill!r}"
+    asked = score()
+    found = method(f"{spec}, engine='incremental')")(asked, x)
+    close(found.values, method(f"{spec}, engine='dense')")(score(), x).values)
+    assert asked.ledger.fallbacks == []
+    assert any(note.startswith("incremental: ") for note in found.notes)
+
+
+def test_coarse_to_fine_tells_what_was_estimated_and_how_far_off():
+    x = batch(2, count=2, side=64)
+    found = method("occlusion(window=4, engine='coarse_to_fine', threshold=0.9)")(score(), x)
+    assert (found.numbers["windows_estimated"] > 0).all()
+    assert (found.numbers["largest_error_looked_at"] >= 0).all()
+    assert "coarse to fine" in found.notes[1]
+    every = method("occlusion(window=4, engine='coarse_to_fine', threshold=0.0)")(score(), x)
+    close(every.values, method("occlusion(window=4)")(score(), x).values)
+
+
+@pytest.mark.parametrize("options", ["threshold=1.5", "threshold=-0.1", "seed=-1", "engine='fast'"])
+def test_engine_options_are_checked(options):
+    with pytest.raises(OptionError, match=f"occlusion: {options.split('=')[0]} must be"):
+        method(f"occlusion({options})")

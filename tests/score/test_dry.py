@@ -168,8 +168,8 @@ def test_weights_are_not_counted_as_memory_of_a_sample():
 
 def test_a_network_is_walked_once_for_each_shape_however_often_it_is_asked(monkeypatch):
     walks = []
-    alone = dry._alone
-    monkeypatch.setattr(dry, "_alone", lambda job: walks.append(1) or alone(job))
+    alone = dry.alone
+    monkeypatch.setattr(dry, "alone", lambda job: walks.append(1) or alone(job))
     model, other = (Model.of(seeded(Awkward, 2, "classification")) for _ in range(2))
     for _ in range(3):
         automatic_layer(model, batch(2), maps=False)

@@ -91,7 +91,7 @@ def test_a_compiled_part_inside_a_network_is_taken_out_too():
     assert list(dict(prepared.module.named_modules())) == ["", "0", "1", "2", "3", "4"]
     assert type(mixed[0]) is not nn.Conv2d, "the user's own module keeps its compiled part"
     assert len(prepared.notices) == 1
-    tapped = Score(mixed, "class_score(0)").tap(picture(), ["0"])
+    tapped = Score(Model.of(mixed).run_as(prepared=False), "class_score(0)").tap(picture(), ["0"])
     assert torch.equal(tapped.taps[0].activation, module[0](picture()).detach())
 
 

@@ -503,6 +503,8 @@ def test_a_fixed_chunk_that_ran_out_of_memory_is_not_tried_again():
 
     class Hungry(Awkward):
         def forward(self, x):
+            if x.is_meta:  # a pass on shapes alone sees where batch norms can be folded
+                return super().forward(x)
             sizes.append(len(x))
             if len(x) > 2:
                 raise RuntimeError("out of memory")

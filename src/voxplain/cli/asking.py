@@ -73,8 +73,19 @@ RUN: dict[str, dict[str, Any]] = {
     "--device": {"default": "cpu", "help": "cpu, cuda, cuda:1 ... (default: cpu)"},
     "--seed": {"type": int, "default": 0, "help": "seed of methods that draw at random (default: 0)"},
     "--memory": {"metavar": "SIZE", "help": "memory budget such as 4GB (default: half of what is free)"},
+    "--as-is": {
+        "action": "store_true",
+        "help": "run the network exactly as it is: no batch norm folded, no other order of memory",
+    },
+    "--precision": {
+        "choices": ("full", "bfloat16", "float16"),
+        "default": "full",
+        "help": "type of weights and activations; below full, what it changes is measured and told (default: full)",
+    },
+    "--compile": {"action": "store_true", "help": "run passes that need numbers only through torch.compile"},
     "--verify": {"action": "store_true", "help": "make every map twice and say whether the bytes are equal"},
-    "--json": {"action": "store_true", "help": "print the rows as one JSON document"},
+    "--dry-run": {"action": "store_true", "help": "print what the run would ask of the network, and do not run it"},
+    "--json": {"action": "store_true", "help": "print the rows (with --dry-run the plan) as one JSON document"},
 }
 
 

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from voxplain.cli import asking, preparing
+from voxplain.cli import asking, dry_run, preparing
 from voxplain.cli.progress import shown
 from voxplain.errors import InputError, OptionError, VoxplainError
 
@@ -41,6 +41,8 @@ def run(chosen: argparse.Namespace) -> int:
     plan = _plan(chosen)
     check_plan(plan)
     cases = _cases(chosen)
+    if chosen.dry_run:
+        return dry_run.run(plan, cases, as_json=chosen.json)
     try:
         with shown() as (say, tick):
             outcome = run_plan(plan, cases, chosen.out, single=chosen.cases is None, say=say, tick=tick)
@@ -52,6 +54,8 @@ def run(chosen: argparse.Namespace) -> int:
 
 
 def _check_asked(chosen: argparse.Namespace) -> None:
+    if chosen.as_is and (chosen.compile or chosen.precision != "full"):
+        raise OptionError("--as-is runs the network exactly as it is; leave --precision and --compile out")
     if (chosen.image is None) == (chosen.cases is None):
         raise OptionError("explain needs one of --image and --cases")
     of_one_case = (chosen.mask, chosen.segments, chosen.slice, chosen.id)
@@ -81,6 +85,7 @@ def _plan(chosen: argparse.Namespace) -> "Plan":
         class_names=names,
         trust=chosen.trust,
     ).on(asking.device(chosen.device))
+    model = model.run_as(prepared=not chosen.as_is, precision=chosen.precision, compiled=chosen.compile)
     references = _references(chosen)
     every = "all" in (chosen.method or ())
     methods, left_out = _all(model, early, compares=bool(references)) if every else (early or _default(model), [])

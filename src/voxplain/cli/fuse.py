@@ -26,7 +26,7 @@ def add(parser: argparse.ArgumentParser, name: str) -> None:
         action="append",
         default=[],
         metavar="METHOD",
-        help="only maps of this method (with these very options, where some are given); repeats (default: all maps of the runs)",
+        help="only maps of this method (with these very options, where some are given); repeats (default: all maps)",
     )
 
 

@@ -12,7 +12,7 @@ class Provenance:
     """Equal requests promise equal bytes; the record may differ from run to run."""
 
     request: Mapping[str, Any] = field(default_factory=dict)
-    """Hashes of voxels and weights, specs, versions, seed, device, dtype, chunk size, threads."""
+    """Hashes of voxels and weights, specs, versions, seed, device, dtype, way of running, chunk size, threads."""
     record: Mapping[str, Any] = field(default_factory=dict)
     """Seconds, model calls, peak memory."""
 

@@ -16,6 +16,8 @@ from voxplain.ops.patches import Window
 from voxplain.ops.per_axis import listed, per_axis
 from voxplain.ops.ties import step_of
 from voxplain.score.score import Make, Score
+from voxplain.score.windows import covered_scores
+from voxplain.score.windows_covered import Covered
 from voxplain.types import Access, Quantity
 
 TOP = 25.0
@@ -133,20 +135,12 @@ class HierarchicalOcclusion(Method):
     def _worth(self, score: Score, x: Tensor, cover: Tensor, known: Tensor, jobs: list[tuple[int, Window]]) -> Tensor:
         """What covering each window does to its sample (window,): the fall of the score, or the change of the label."""
         samples = torch.tensor([row for row, _ in jobs])
-
-        def make(index: Tensor) -> tuple[Tensor, Tensor]:
-            rows = samples[index]
-            batch = x[rows.to(x.device)]  # a copy
-            for slot, number in enumerate(index.tolist()):
-                row, window = jobs[number]
-                batch[slot][(slice(None), *window)] = cover[row][(slice(None), *window)]
-            return batch, rows
-
+        covered = Covered(x, cover, samples, [window for _, window in jobs])
         before = known[samples.to(known.device)]
+        found = covered_scores(score, covered, every=self._flips).values
         if not self._flips:
-            falls = [piece.values for piece in score.stream(len(jobs), make, like=x)]
-            return (before - torch.cat(falls)).clamp_min(0)
-        change = (self._labels(score, len(jobs), make, x) - before).abs().double()
+            return (before - found).clamp_min(0)
+        change = (found.argmax(1) - before).abs().double()
         return change if self.labels == "difference" else change.clamp_max(1)
 
     @staticmethod

@@ -11,6 +11,9 @@ from voxplain.methods.base import Map, Method
 from voxplain.ops.baselines import baseline
 from voxplain.ops.patches import painted, windows
 from voxplain.score.score import Score
+from voxplain.score.windows import Scores, covered_scores
+from voxplain.score.windows_coarse import Refined, coarse_to_fine
+from voxplain.score.windows_covered import Covered
 from voxplain.types import Access, Quantity
 
 PARTS = 8
@@ -46,6 +49,14 @@ class Occlusion(Method):
     channels: Literal["together", "each"] = "together"
     """Cover all channels at once, or each alone (one map a channel, as many times the cost)."""
 
+    engine: Literal["auto", "dense", "incremental", "coarse_to_fine"] = "auto"
+    """dense: whole forwards; incremental: compute only what a window changes in each map; auto: the faster of both;
+    coarse_to_fine: large windows first, single ones where these matter, the others estimated."""
+    threshold: float = 0.1
+    """For coarse_to_fine: go on where a large window changes the score by this share of the largest change."""
+    seed: int | None = None
+    """For coarse_to_fine: seed of the estimated windows that are looked at; left out: the run's own."""
+
     def _check(self) -> None:
         for option, other in (("window", "window_mm"), ("stride", "stride_mm")):
             self._require(
@@ -53,6 +64,8 @@ class Occlusion(Method):
             )
         for option in ("window", "stride"):
             self._require(min(_listed(getattr(self, option)), default=1) >= 1, option, "at least 1")
+        self._require(0 <= self.threshold <= 1, "threshold", "between 0 and 1")
+        self._require(self.seed is None or self.seed >= 0, "seed", "at least 0")
         for option in ("window_mm", "stride_mm"):
             self._require(min(_listed(getattr(self, option)), default=1) > 0, option, "more than 0")
 
@@ -67,29 +80,29 @@ class Occlusion(Method):
         clean, frozen = score.freeze(x)
         places = windows(size, window, stride)
         groups = 1 if self.channels == "together" else x.shape[1]
-        falls = clean[:, None, None] - self._covered(frozen, x, places, groups)
+        scores = self._covered(frozen, x, places, groups, clean)
+        falls = clean[:, None, None] - scores.values.reshape(len(x), groups, len(places))
         values = torch.stack([painted(places, falls[:, group], size) for group in range(groups)], dim=1)
-        notes = (f"windows of {_sides(window)} voxels every {_sides(stride)}, {len(places)} positions",)
+        notes = (f"windows of {_sides(window)} voxels every {_sides(stride)}, {len(places)} positions", *scores.notes)
         unit = f"{score.target.unit} (fall when covered)"
-        return Map(values.to(x.dtype), self.quantity, unit, score=clean, classes=frozen.classes, notes=notes)
+        numbers = {}
+        if isinstance(scores, Refined):
+            numbers = {"windows_estimated": scores.skipped, "largest_error_looked_at": scores.largest_error}
+        return Map(
+            values.to(x.dtype), self.quantity, unit, numbers=numbers, score=clean, classes=frozen.classes, notes=notes
+        )
 
-    def _covered(self, score: Score, x: Tensor, places: list[tuple[slice, ...]], groups: int) -> Tensor:
-        """Scores (batch, group, position) with each window of each channel group covered."""
-        cover, positions = baseline(x, self.fill), len(places)
-        scores = torch.empty((len(x), groups, positions), dtype=torch.float64, device=x.device)
-
-        def make(index: Tensor) -> tuple[Tensor, Tensor]:
-            rows = index // (groups * positions)
-            batch = x[rows].clone()
-            for slot, number in enumerate(index.tolist()):
-                group = slice(None) if groups == 1 else (number // positions) % groups
-                place = (group, *places[number % positions])
-                batch[slot][place] = cover[rows[slot]][place]
-            return batch, rows
-
-        for piece in score.stream(scores.numel(), make, like=x):
-            scores.view(-1)[piece.samples.to(x.device)] = piece.values
-        return scores
+    def _covered(self, score: Score, x: Tensor, places: list[tuple[slice, ...]], groups: int, clean: Tensor) -> Scores:
+        """Scores (batch * group * position,) with each window of each channel group covered."""
+        rows = torch.arange(len(x)).repeat_interleave(groups * len(places))
+        channels = None
+        if groups > 1:
+            channels = [slice(n, n + 1) for n in range(groups) for _ in places] * len(x)
+        covered = Covered(x, baseline(x, self.fill), rows, places * (groups * len(x)), channels)
+        if self.engine == "coarse_to_fine":
+            seed = score.seed if self.seed is None else self.seed
+            return coarse_to_fine(score, covered, clean, threshold=self.threshold, seed=seed)
+        return covered_scores(score, covered, clean, engine=self.engine)
 
     def _voxels(self, option: str, score: Score, size: tuple[int, ...]) -> tuple[int, ...] | None:
         """The window or stride in voxels, one number an axis; None where neither voxels nor millimetres are given."""

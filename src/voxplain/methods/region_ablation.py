@@ -12,8 +12,9 @@ from voxplain.errors import InputError, shortened
 from voxplain.methods.base import Map, Method
 from voxplain.ops import segments
 from voxplain.ops.baselines import baseline
-from voxplain.score.players import coalition_scores
 from voxplain.score.score import Score
+from voxplain.score.windows import covered_scores
+from voxplain.score.windows_covered import Covered
 from voxplain.types import Access, Quantity
 
 FLAT_BACKGROUND = 0.01
@@ -62,8 +63,7 @@ class RegionAblation(Method):
         for row in range(len(x)):
             here = torch.isin(torch.tensor(names), labels[row].unique().cpu())
             parts = _numbered(labels[row], [name for name, there in zip(names, here, strict=True) if there], groups)
-            presence = ~torch.eye(int(here.sum()) * groups, int(here.sum()) * groups + 1, dtype=torch.bool)
-            covered = coalition_scores(frozen, x[row], cover[row], parts, presence, row, every=False)
+            covered = self._covered(frozen, x, cover, parts, int(here.sum()) * groups, row)
             fall = clean[row] - covered
             falls[row][:, here] = fall.reshape(groups, -1)
             maps.append(torch.cat([fall, fall.new_zeros(1)])[parts])
@@ -78,6 +78,18 @@ class RegionAblation(Method):
             classes=frozen.classes,
             notes=(f"regions: {shortened(map(str, names))}",),
         )
+
+    @staticmethod
+    def _covered(score: Score, x: Tensor, cover: Tensor, parts: Tensor, count: int, row: int) -> Tensor:
+        """Scores (n,) of one sample with each of the numbered parts (group, *space) under its cover."""
+        windows = [_bounds((parts == number).any(dim=0)) for number in range(count)]
+
+        def under(index: Tensor) -> Tensor:
+            number = index.to(x.device).reshape(-1, *[1] * parts.ndim)
+            return torch.where(parts == number, cover[row], x[row])
+
+        rows = torch.full((count,), row)
+        return covered_scores(score, Covered(x, under, rows, windows)).values
 
     def _regions(self, score: Score, x: Tensor) -> tuple[Tensor, list[int]]:
         """Labels (batch, *space) and those of them that are covered, in any sample."""
@@ -118,3 +130,8 @@ def _numbered(labels: Tensor, names: list[int], groups: int) -> Tensor:
     for number, name in enumerate(names):
         parts[labels == name] = number
     return torch.stack([torch.where(parts == rest, rest, parts + len(names) * group) for group in range(groups)])
+
+
+def _bounds(region: Tensor) -> tuple[slice, ...]:
+    """The smallest box around the voxels of a region."""
+    return tuple(slice(int(places.min()), int(places.max()) + 1) for places in region.nonzero().unbind(1))

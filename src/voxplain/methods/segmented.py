@@ -118,18 +118,20 @@ class Segmented(Sampled):
         numbers = {name: number[column] if number.ndim else number for name, number in one.numbers.items()}
         return self._painted(one.values[:, column], one.labels), error, numbers
 
-    def _painted(self, numbers: Tensor, labels: Tensor) -> Tensor:
-        """Numbers (..., segment) laid on the voxels (..., 1 or channel, *space)."""
+    def _painted(self, numbers: Tensor, labels: Tensor, dtype: torch.dtype | None = None) -> Tensor:
+        """Numbers (..., segment), rounded to `dtype`, laid on the voxels (..., 1 or channel, *space)."""
         if self.spread:
             numbers = numbers / torch.bincount(labels.flatten())
-        return numbers[..., labels]
+        painted: Tensor = numbers.to(dtype or numbers.dtype).index_select(-1, labels.flatten())
+        return painted.reshape(*numbers.shape[:-1], *labels.shape)
 
     def _by_class(self, found: Sequence[Segments], x: Tensor) -> tuple[Tensor | None, tuple[str, ...]]:
         """The map of every class, unless there are too many of them to hold."""
         classes = found[0].values.shape[1]
         if classes * sum(one.labels.numel() for one in found) > MOST_VALUES:
             return None, (f"maps of all {classes} classes are too large to keep; only the explained one is here",)
-        return torch.stack([self._painted(one.values.T, one.labels).to(x.dtype) for one in found]), ()
+        maps = [self._painted(one.values.T, one.labels, x.dtype) for one in found]
+        return maps[0][None] if len(maps) == 1 else torch.stack(maps), ()
 
     def _labels(self, score: Score, x: Tensor, row: int) -> Tensor:
         """The segments (1 or channel, *space) of one sample, from 0; with channels='each' numbered on by channel."""

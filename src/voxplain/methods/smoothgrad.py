@@ -59,15 +59,22 @@ class SmoothGrad(Sampled):
     def wants_reference(self) -> bool:
         return self.inner is not None and self.inner.wants_reference
 
+    @property
+    def _slopes(self) -> bool:
+        """True where gradients are smoothed: these need no maps of their own, so that many draws fit into a pass."""
+        return self.inner is None or self.inner.name == "gradient"
+
     def _map(self, score: Score, x: Tensor) -> Map:
         clean, frozen = score.freeze(x)
         std, seed = self._std(x), self._seed(score)
-        maps: list[Map] = []
-        totals: list[list[RunningMean]] = []  # one a map and image
+        maps, totals = self._begun(score, x)
         precise = lambda n: all(self._enough(rows[n]) for rows in totals)  # noqa: E731
         for going, draws in rounds(self._schedule(), len(x), precise):
+            if self._slopes:
+                self._add_slopes(frozen, x, std, totals[0], going, draws)
+                continue
             for number in draws:
-                noise = normal(seed, [number], x.shape[1:]).to(x)
+                noise = normal(seed, [number], x.shape[1:], x.device).to(x)
                 maps = self._explained(frozen, x + std * noise, seed, number)
                 totals = totals or [[RunningMean(one.values.shape[1:], x.device) for _ in x] for one in maps]
                 self._add(maps, totals, going)
@@ -87,12 +94,36 @@ class SmoothGrad(Sampled):
             std = torch.full_like(std, self.noise_std)
         return std.reshape(-1, *[1] * (x.ndim - 1))
 
+    def _begun(self, score: Score, x: Tensor) -> tuple[list[Map], list[list[RunningMean]]]:
+        """What is smoothed, and a total a map and image; both are known beforehand for gradients only."""
+        if not self._slopes:
+            return [], []
+        slope = Map(x, Quantity.RELEVANCE, f"{score.target.unit} per input unit", derivative=True)
+        return [slope], [[RunningMean(x.shape[1:], x.device) for _ in x]]
+
+    def _add_slopes(
+        self, score: Score, x: Tensor, std: Tensor, totals: Sequence[RunningMean], going: Sequence[int], draws: range
+    ) -> None:
+        """Take in the gradients at the noisy copies of these draws, as many at once as fit."""
+        some, seed = torch.tensor(going), self._seed(score)
+
+        def make(index: Tensor) -> tuple[Tensor, Tensor]:
+            numbers, which = torch.unique(index // len(some) + draws.start, return_inverse=True)
+            noise = normal(seed, numbers, x.shape[1:], x.device)[which.to(x.device)].to(x)
+            rows = some[index % len(some)]
+            return x[rows] + std[rows] * noise, rows
+
+        for piece in score.stream_grad(len(some) * len(draws), make, like=x):
+            rows = some[piece.samples % len(some)]
+            for n in rows.unique().tolist():
+                values = piece.gradient[(rows == n).to(x.device)].double()
+                totals[n].add(values**2 if self.kind == "squared" else values)
+
     def _explained(self, score: Score, noisy: Tensor, seed: int, number: int) -> list[Map]:
         """The inner method's maps of noisy copies, one a layer; an inner method that draws gets a seed a copy."""
-        if self.inner is None:
-            slope = score.grad(noisy).gradient
-            return [Map(slope, Quantity.RELEVANCE, f"{score.target.unit} per input unit", derivative=True)]
         inner = self.inner
+        if inner is None:
+            raise RuntimeError("gradients are smoothed without an inner method")
         if isinstance(inner, Sampled) and inner.seed is None:
             inner = replace(inner, seed=generator(seed, number).initial_seed())
         found = inner(score, noisy)

@@ -3,7 +3,7 @@
 import copy
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
@@ -24,7 +24,7 @@ def ablated(score: Score, x: Tensor, tap: Tap, values: Tensor) -> Tensor:
     """
     found = values[:, None].repeat(1, tap.activation.shape[1])
     alive = (tap.activation != 0).flatten(2).any(dim=2).nonzero().cpu()
-    apart = _apart(score)
+    apart = _apart(score, x, tap.layer)
     with _ablation(apart.model, tap.layer, _place(score.model, x, tap.layer)) as ablation:
 
         def make(index: Tensor) -> tuple[Tensor, Tensor]:
@@ -38,13 +38,14 @@ def ablated(score: Score, x: Tensor, tap: Tap, values: Tensor) -> Tensor:
     return found
 
 
-def _apart(score: Score) -> Score:
+def _apart(score: Score, x: Tensor, layer: str) -> Score:
     """The same score on modules of its own, whose hooks concern nobody who shares passes; weights are not copied."""
-    model, twin = score.model, copy.copy(score)
+    whole, twin = score.model, copy.copy(score)
+    model = whole.network(x[:1].to(whole.device, whole.dtype), (layer,), "rules")  # in full precision
     known: dict[int, object] = {id(tensor): tensor for tensor in (*model.module.parameters(), *model.module.buffers())}
     module = copy.deepcopy(model.module, known)
     layers: dict[str, nn.Module] = {name: known[id(layer)] for name, layer in model.layers.items()}  # type: ignore[misc]
-    twin.model = replace(model, module=module, layers=layers)
+    twin.model = model.with_module(module, layers)
     return twin
 
 

@@ -96,7 +96,7 @@ def peak_bytes(module: nn.Module, x: Tensor, backward: bool) -> int | None:
     """Most bytes alive at once during a forward (and backward to the input) of `x`; None where it cannot run dry."""
 
     def measure() -> int:
-        twin, _ = _without_data(module)
+        twin, _ = without_data(module)
         with LiveBytes([*twin.parameters(), *twin.buffers()], x.device.type) as live:
             shell = torch.empty(x.shape, dtype=x.dtype, device="meta", requires_grad=backward)
             with torch.set_grad_enabled(backward):
@@ -106,7 +106,7 @@ def peak_bytes(module: nn.Module, x: Tensor, backward: bool) -> int | None:
                     torch.autograd.grad(total, shell)
         return int(live.peak)
 
-    return remembered(module, (x.shape, x.dtype, x.device.type, backward), lambda: _alone(measure))
+    return remembered(module, (x.shape, x.dtype, x.device.type, backward), lambda: alone(measure))
 
 
 def remembered(module: nn.Module, key: Hashable, job: Callable[[], T]) -> T:
@@ -115,6 +115,11 @@ def remembered(module: nn.Module, key: Hashable, job: Callable[[], T]) -> T:
     if key not in found:
         found[key] = job()
     return cast(T, found[key])
+
+
+def is_remembered(module: nn.Module, key: Hashable) -> bool:
+    """Whether a job about a network was done already."""
+    return key in _REMEMBERED.get(module, {})
 
 
 _REMEMBERED: WeakKeyDictionary[nn.Module, dict[Hashable, Any]] = WeakKeyDictionary()
@@ -129,7 +134,7 @@ def visits(
     """
 
     def walk() -> list[LayerVisit]:
-        twin, copies = _without_data(module)
+        twin, copies = without_data(module)
         shell = torch.empty(x.shape, dtype=x.dtype, device="meta", requires_grad=True)
         x_dry = shell.clone()
         tracker = CellTracker(x_dry)
@@ -139,7 +144,7 @@ def visits(
         above = _ancestors(out.grad_fn)
         return [visit for visit in seen if visit.node is None or visit.node in above or not above]
 
-    return _alone(walk)
+    return alone(walk)
 
 
 def real_visits(run: Callable[[Tensor], object], x: Tensor, layers: dict[str, nn.Module]) -> list[LayerVisit]:
@@ -151,7 +156,7 @@ def real_visits(run: Callable[[Tensor], object], x: Tensor, layers: dict[str, nn
     return seen
 
 
-def _without_data(module: nn.Module) -> tuple[nn.Module, dict[int, Any]]:
+def without_data(module: nn.Module) -> tuple[nn.Module, dict[int, Any]]:
     """A copy of a module whose tensors are shapes only, and the copies of its parts by the id of the original."""
     copies: dict[int, Any] = {}
     for part in module.modules():
@@ -193,7 +198,7 @@ def _recorded(layers: dict[str, nn.Module], tracker: CellTracker) -> Iterator[li
             handle.remove()
 
 
-def _alone(job: Callable[[], T]) -> T | None:
+def alone(job: Callable[[], T]) -> T | None:
     """The job's result from a fresh thread, or None if the network cannot run without data."""
     with ThreadPoolExecutor(1) as pool:
         try:

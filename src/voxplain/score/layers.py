@@ -6,7 +6,7 @@ import copy
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from math import prod
 from typing import Any, NamedTuple
 
@@ -144,7 +144,7 @@ def apart(model: Model) -> Model:
     """The same model on modules of its own, whose hooks concern no pass of others; weights are not copied."""
     known: dict[int, Any] = {id(tensor): tensor for tensor in (*model.module.parameters(), *model.module.buffers())}
     module = copy.deepcopy(model.module, known)
-    return replace(model, module=module, layers={name: known[id(layer)] for name, layer in model.layers.items()})
+    return model.with_module(module, {name: known[id(layer)] for name, layer in model.layers.items()})
 
 
 def _tells_places(seen: Sequence[LayerVisit], mixing: Sequence[bool], n: int, x: Tensor) -> bool:

@@ -89,7 +89,7 @@ class LinearMap:
     @cached_property
     def nonnegative(self) -> bool:
         """True where no input is below zero, as after a ReLU: half of the products are then nothing."""
-        return bool((self.x >= 0).all())
+        return bool(self.x.amin() >= 0)
 
     def branch(self, x: Tensor, change: Change = whole) -> Branch:
         """The map without its bias, of another input and changed weights: one forward product."""

@@ -41,7 +41,7 @@ class Handling:
         if exact:
             alive = z.abs() > nothing(z)
             return torch.where(alive, relevance / torch.where(alive, z, torch.ones_like(z)), torch.zeros_like(z))
-        return relevance / stabilised(z, self.stabiliser)
+        return divided(relevance, stabilised(z, self.stabiliser))
 
 
 def nothing(z: Tensor) -> float:
@@ -50,20 +50,33 @@ def nothing(z: Tensor) -> float:
 
 
 def stabilised(z: Tensor, epsilon: float) -> Tensor:
-    """Z + epsilon sign(z), with sign(0) = 1."""
-    return torch.where(z < 0, z - epsilon, z + epsilon)
+    """Z + epsilon sign(z), with sign(0) = 1, in memory of its own."""
+    plain = z + 0.0  # minus zero becomes zero
+    return torch.copysign(z.new_tensor(epsilon), plain, out=plain).add_(z)
+
+
+def divided(relevance: Tensor, own: Tensor) -> Tensor:
+    """Relevance / own, written over `own` where it has the size."""
+    return relevance / own if own.shape != relevance.shape else torch.div(relevance, own, out=own)
+
+
+def left_over(relevance: Tensor, ratio: Tensor, given: Tensor) -> Tensor:
+    """Relevance less ratio times given, with one tensor for all."""
+    taken = ratio * given
+    return relevance - taken if taken.shape != relevance.shape else torch.sub(relevance, taken, out=taken)
 
 
 def epsilon(linear: LinearMap, relevance: Tensor, how: Handling, met: Pass, *, size: float) -> Tensor:
     """R_i = sum_j z_ij R_j / (z_j + size sign(z_j)); costs one backward product."""
     z = linear.z if how.bias is not False or linear.bias is None else linear.z - linear.bias
     lost, rest = _unaccounted(linear, relevance, z, how, met)
-    ratio = rest / stabilised(z, size)
-    kept = ratio * (stabilised(z, size) - z)
+    divisor = stabilised(z, size)
+    ratio = rest / divisor
+    kept = ratio * (divisor - z)
     if how.bias is not False and linear.bias is not None:
         kept = kept + ratio * linear.bias
     met.absorb(kept)
-    return linear.x * linear.pull(ratio) + lost
+    return _plus(linear.x * linear.pull(ratio), lost)
 
 
 def alpha_beta(
@@ -74,8 +87,9 @@ def alpha_beta(
     Costs two products a sign that is asked for, twice that where inputs are signed. Biases count in the denominator of
     their own sign; with bias='library' in full in both, as iNNvestigate 1.0.8 computes.
     """
-    found = alpha * _one_sign(linear, relevance, how, met, 1.0, alpha)
-    return found if beta == 0 else found - beta * _one_sign(linear, relevance, how, met, -1.0, -beta)
+    found = _one_sign(linear, relevance, how, met, 1.0, alpha)
+    found = found if alpha == 1 else alpha * found
+    return found if beta == 0 else found.sub(_one_sign(linear, relevance, how, met, -1.0, -beta), alpha=beta)
 
 
 def _one_sign(linear: LinearMap, relevance: Tensor, how: Handling, met: Pass, sign: float, factor: float) -> Tensor:
@@ -85,8 +99,8 @@ def _one_sign(linear: LinearMap, relevance: Tensor, how: Handling, met: Pass, si
     z = own if bias is None else own + bias
     lost, rest = _unaccounted(linear, relevance, z, how, met, factor)
     ratio = how.quotient(rest, z, exact=how.spread)
-    met.absorb((rest - ratio * own) * factor)
-    return sum_of([branch.share(ratio) for branch in branches]) + lost
+    met.absorb(left_over(rest, ratio, own), factor)
+    return _plus(sum_of([branch.share(ratio) for branch in branches]), lost)
 
 
 def gamma(linear: LinearMap, relevance: Tensor, how: Handling, met: Pass, *, size: float) -> Tensor:
@@ -95,7 +109,7 @@ def gamma(linear: LinearMap, relevance: Tensor, how: Handling, met: Pass, *, siz
     less = lambda weight: weight + size * negative(weight)  # noqa: E731
     z = linear.z if how.bias is not False or linear.bias is None else linear.z - linear.bias
     lost, relevance = _unaccounted(linear, relevance, z, how, met)
-    found = torch.zeros_like(linear.x) + lost
+    found: list[Tensor] = []
     met.absorb(relevance * (z == 0))
     sides: list[tuple[Tensor, Change, Change]] = [(z > 0, more, less), (z < 0, less, more)]
     for side, change, other in sides:
@@ -106,9 +120,9 @@ def gamma(linear: LinearMap, relevance: Tensor, how: Handling, met: Pass, *, siz
         own = sum_of([branch.result.detach() for branch in branches])
         bias = None if how.bias is False or linear.bias is None else change(linear.bias)
         ratio = how.quotient(part, own if bias is None else own + bias, exact=how.spread)
-        met.absorb(part - ratio * own)
-        found = found + sum_of([branch.share(ratio) for branch in branches])
-    return found
+        met.absorb(left_over(part, ratio, own))
+        found += [branch.share(ratio) for branch in branches]
+    return _plus(sum_of(found) if found else torch.zeros_like(linear.x), lost)
 
 
 def same_for_all_inputs(
@@ -118,7 +132,7 @@ def same_for_all_inputs(
     branch = linear.branch(linear.ones(), torch.square if square else torch.ones_like)
     z = branch.result.detach()
     ratio = how.quotient(relevance, z, exact=how.spread)
-    met.absorb(relevance - ratio * z)
+    met.absorb(left_over(relevance, ratio, z))
     return _back_for_all(linear, branch, ratio)
 
 
@@ -132,9 +146,9 @@ def z_box(
     z = results[0] - results[1] - results[2]
     lost, rest = _unaccounted(linear, relevance, z, how, met)
     ratio = how.quotient(rest, z, exact=how.spread)
-    met.absorb(rest - ratio * z)
+    met.absorb(left_over(rest, ratio, z))
     shares = [branch.share(ratio) for branch in branches]
-    return shares[0] - shares[1] - shares[2] + lost
+    return _plus(shares[0] - shares[1] - shares[2], lost)
 
 
 def _bound(given: Bound, x: Tensor, extreme: Callable[..., Tensor]) -> Tensor:
@@ -169,13 +183,15 @@ def _unaccounted(
 
     Without `how.spread` nothing is taken out: the caller's quotient leaves it with the unit.
     """
+    if not how.spread:
+        return 0.0, relevance
     dead = z.abs() <= nothing(z)
-    if not how.spread or not (relevance * dead).any():
+    if not (relevance * dead).any():
         return 0.0, relevance
     branch = linear.branch(linear.ones(), torch.ones_like)
     inputs = branch.result.detach()
     ratio = how.quotient(relevance * dead, inputs, exact=True)
-    met.absorb((relevance * dead - ratio * inputs) * factor)
+    met.absorb(relevance * dead - ratio * inputs, factor)
     return _back_for_all(linear, branch, ratio), relevance * ~dead
 
 
@@ -184,6 +200,11 @@ def _back_for_all(linear: LinearMap, branch: Branch, ratio: Tensor) -> Tensor:
     if len(branch.x) == len(linear.x):
         return branch.share(ratio)
     return torch.cat([branch.share(part) for part in ratio.split(1)])
+
+
+def _plus(found: Tensor, lost: Tensor | float) -> Tensor:
+    """Both together; a number stands for nothing lost."""
+    return found + lost if isinstance(lost, Tensor) else found
 
 
 def sum_of(parts: Sequence[Tensor]) -> Tensor:

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from voxplain.score.linear_map import ADDED, WEIGHTED, LinearMap
-from voxplain.score.lrp_linear import Handling, nothing, stabilised, sum_of
+from voxplain.score.lrp_linear import Handling, divided, left_over, nothing, stabilised, sum_of
 from voxplain.score.operation import Operation
 from voxplain.score.operation_kinds import CONVOLUTIONS, DIVISIONS
 from voxplain.score.rules import Pass, Rule, Rules
@@ -97,19 +97,14 @@ def _shared(operation: Operation, relevance: Tensor, how: Handling, met: Pass, b
     """In proportion to what each input gave to a sum with fixed coefficients."""
     if bounded:
         return _by_sign(operation, relevance, how, met)
-    ratio, dead = _ratio(operation.output, relevance, how, met)
+    z = operation.output
+    dead = z.abs() <= nothing(z) if how.spread else None  # there relevance is spread or absorbed
+    rest = relevance if dead is None else relevance * ~dead
+    ratio = divided(rest, stabilised(z, how.stabiliser))
+    met.absorb(left_over(rest, ratio, z))
     found = operation.derivative([ratio])
     shares = [None if part is None else part * value for part, value in zip(found, operation.inputs, strict=True)]
-    return _with(shares, _evenly(operation, relevance * dead) if how.spread else [])
-
-
-def _ratio(z: Tensor, relevance: Tensor, how: Handling, met: Pass) -> tuple[Tensor, Tensor]:
-    """Relevance / z, and where z is nothing: there it is spread or absorbed."""
-    dead = z.abs() <= nothing(z)
-    rest = relevance * ~dead if how.spread else relevance
-    ratio = rest / stabilised(z, how.stabiliser)
-    met.absorb(rest - ratio * z)
-    return ratio, dead
+    return _with(shares, [] if dead is None else _evenly(operation, relevance * dead))
 
 
 def _by_sign(operation: Operation, relevance: Tensor, how: Handling, met: Pass) -> Found:
@@ -126,7 +121,7 @@ def _by_sign(operation: Operation, relevance: Tensor, how: Handling, met: Pass) 
         parts = _signed_inputs(operation, sign)
         given = operation.run(*parts).detach()
         ratio = how.quotient(part, given, exact=how.spread)
-        met.absorb(part - ratio * given)
+        met.absorb(left_over(part, ratio, given))
         shares = operation.derivative([ratio])
         found = _with(found, [None if g is None else g * x for g, x in zip(shares, parts, strict=True)])
     lost = relevance * (z.abs() <= nothing(z))

@@ -12,9 +12,11 @@ import torch
 from torch import Tensor, nn
 
 from voxplain.errors import InputError, MemoryShort, VoxplainError, unknown
+from voxplain.score.execution import AS_IT_IS, PREPARED, Execution, Kind, Precision, Twins
+from voxplain.score.layout import PLAIN
 from voxplain.score.memory import short_of_memory
 from voxplain.score.output import pick
-from voxplain.score.prepared import prepare, weights_hash
+from voxplain.score.prepared import HALF, prepare, weights_hash
 from voxplain.types import HEADS, Access, Head
 
 COMPLAINTS = (RuntimeError, ValueError, TypeError, LookupError, AttributeError, ArithmeticError, AssertionError)
@@ -45,6 +47,16 @@ class Model:
     notices: tuple[str, ...] = ()
     layers: Mapping[str, nn.Module] = field(default_factory=dict, repr=False)
     """Layers by the name users know them under; filled from `named_modules` unless given."""
+    execution: Execution = PREPARED
+    """How the network is run."""
+    order: torch.memory_format = PLAIN
+    """The order of memory in which the network takes its batches."""
+    twins: Twins = field(init=False, repr=False)
+    """Networks that run in place of this one."""
+    _stand_ins: dict[int, Model] = field(init=False, default_factory=dict, repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "twins", Twins(self.module, dict(self.layers), self.output, self.execution))
 
     @classmethod
     def of(
@@ -61,8 +73,12 @@ class Model:
         rank: int | None = None,
         label: str = "",
         notices: Sequence[str] = (),
+        execution: Execution = PREPARED,
     ) -> Self:
-        """Copy and freeze `module`; what is not told about its input is guessed from its first convolution."""
+        """Copy and freeze `module`; what is not told about its input is guessed from its first convolution.
+
+        `execution=Execution(prepared=False)` runs every operation of the module exactly as it is.
+        """
         if head not in HEADS:
             raise unknown("head", head, HEADS)
         prepared = prepare(module)
@@ -81,7 +97,26 @@ class Model:
             label=label or type(module).__name__,
             notices=(*notices, *prepared.notices),
             layers=_layers(prepared.module),
+            execution=execution,
         )
+
+    def network(self, x: Tensor, layers: Sequence[str] = (), kind: Kind = "forward") -> Model:
+        """What to run for batches like `x` (batch, channel, *space) whose `layers` are read: this model, or a twin.
+
+        A twin says the same up to rounding, unless half precision was asked for. Made once for each size of image.
+        """
+        twin = self.twins.twin(self.filled(x[:1]), layers, kind)
+        if twin is None:
+            return self
+        found = self._stand_ins.get(id(twin))  # twins live as long as this model, so their ids are their own
+        return found or self._stand_ins.setdefault(id(twin), self.with_module(*twin))
+
+    def with_module(
+        self, module: nn.Module, layers: Mapping[str, nn.Module] | None = None, order: torch.memory_format | None = None
+    ) -> Model:
+        """The same model with another network in its place, which runs exactly as it is."""
+        layers, order = self.layers if layers is None else layers, self.order if order is None else order
+        return replace(self, module=module, layers=layers, order=order, execution=AS_IT_IS)
 
     def __call__(self, x: Tensor) -> Tensor:
         """The meant output for a batch (batch, channel, *space): (batch, class) or (batch, class, *space)."""
@@ -90,7 +125,7 @@ class Model:
             raise InputError(
                 f"the model must return one row a sample, got {tuple(output.shape)} for a batch of {x.shape[0]}"
             )
-        return output
+        return output.float() if output.dtype in HALF else output
 
     def filled(self, x: Tensor) -> Tensor:
         """A batch with its last sample repeated up to the only batch size the program takes."""
@@ -138,6 +173,15 @@ class Model:
     def weights_hash(self) -> str:
         """SHA-256 of the weights, hexadecimal."""
         return weights_hash(self.module)
+
+    def run_as(self, *, prepared: bool = True, precision: Precision = "full", compiled: bool = False) -> Model:
+        """The same model, run in another way; see `Execution` for what the options mean."""
+        return replace(self, execution=Execution(prepared=prepared, precision=precision, compiled=compiled))
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What was found so far while the network was prepared, in sentences."""
+        return tuple(self.twins.remarks)
 
     def on(self, device: torch.device | str) -> Model:
         """The model on another device (this one stays where it is); `InputError` where there is no such device."""

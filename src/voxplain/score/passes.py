@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -15,6 +15,7 @@ from torch import Tensor
 from voxplain.errors import InputError
 from voxplain.score.cells import Cells, CellTracker
 from voxplain.score.choice import Choice
+from voxplain.score.execution import Kind
 from voxplain.score.layers import Catch, Tap, caught, checked
 from voxplain.score.memory import Ledger, short_of_memory
 from voxplain.score.model import Model
@@ -41,6 +42,14 @@ class Ask:
     rules: Rules | None = None
     """Rules for the way back; None for the derivative."""
 
+    @property
+    def network(self) -> Model:
+        """What answers it: the model, or what runs in its place."""
+        kind: Kind = (
+            "forward" if not (self.gradient or self.layers) else ("gradient" if self.rules is None else "rules")
+        )
+        return self.model.network(self.batch[:1].to(self.model.device, self.model.dtype), self.layers, kind)
+
 
 @dataclass(frozen=True, eq=False)
 class Answer:
@@ -57,7 +66,7 @@ class Answer:
 def answered(asks: Sequence[Ask]) -> list[Answer | Exception]:
     """One answer an ask, in their order; an error stands in the place of each answer that it prevented."""
     found: dict[int, Answer | Exception] = {}
-    for group in _alike(asks):
+    for group in alike(asks):
         found.update(zip(group, _together([asks[n] for n in group]), strict=True))
     return [found[n] for n in range(len(asks))]
 
@@ -69,23 +78,41 @@ def _together(asks: Sequence[Ask]) -> Sequence[Answer | Exception]:
         with torch.inference_mode(False), torch.set_grad_enabled(graph):
             return _Pass.through(asks).answers()
     except Exception as error:  # noqa: BLE001 - handed to whoever asked, who raises it
-        if len(asks) == 1 or short_of_memory(error):
+        if short_of_memory(error):
             return [error] * len(asks)
+        if len(asks) == 1:
+            return [_as_it_is(asks[0], error)]
     return [answer for ask in asks for answer in _together([ask])]
 
 
-def _alike(asks: Sequence[Ask]) -> list[list[int]]:
-    """Numbers of the asks, grouped by network and equal batch."""
+def _as_it_is(ask: Ask, error: Exception) -> Answer | Exception:
+    """The answer of the network itself, where another one ran in its place and failed; else the error."""
+    if ask.network is ask.model:
+        return error
+    (found,) = _together([replace(ask, model=ask.model.with_module(ask.model.module))])
+    if not isinstance(found, Exception):
+        ask.model.twins.leave(error)
+    return found
+
+
+def alike(asks: Sequence[Ask]) -> list[list[int]]:
+    """Numbers of the asks, grouped by network and equal batch: one forward answers a group."""
+    networks = [ask.network for ask in asks]
     groups: list[list[int]] = []
     for number, ask in enumerate(asks):
         for group in groups:
-            first = asks[group[0]]
-            if first.model is ask.model and _equal(first.batch, ask.batch):
+            if networks[group[0]] is networks[number] and _equal(asks[group[0]].batch, ask.batch):
                 group.append(number)
                 break
         else:
             groups.append([number])
     return groups
+
+
+def same_number(one: Ask, choice: Choice, other: Ask, another: Choice) -> bool:
+    """True where two asks want derivatives of the same number by the same rules: one backward answers both."""
+    parts = zip(choice.parts(), another.parts(), strict=True)
+    return (one.meaning, one.rules) == (other.meaning, other.rules) and all(_equal(a, b) for a, b in parts)
 
 
 def _equal(one: Tensor | None, other: Tensor | None) -> bool:
@@ -109,21 +136,22 @@ class _Pass:
     @classmethod
     def through(cls, asks: Sequence[Ask]) -> _Pass:
         """Run the network once on the batch that all `asks` share."""
-        model, batch = asks[0].model, asks[0].batch
+        model, network, batch = asks[0].model, asks[0].network, asks[0].batch
         layers = tuple(dict.fromkeys(name for ask in asks for name in ask.layers))
         by_input = any(ask.gradient for ask in asks)
         asks[0].ledger.forwards += len(batch)
-        leaf = batch.detach().to(model.device, model.dtype, copy=True).requires_grad_(by_input)
-        x = leaf.clone() if by_input else leaf  # a leaf must not be changed in place, as some networks do first
+        # A leaf and the caller's batch must not be changed in place, as some networks do first: these get a copy.
+        leaf = batch.detach().to(model.device, model.dtype, copy=batch.is_inference()).requires_grad_(by_input)
+        x = leaf.to(network.dtype, copy=True, memory_format=network.order)
         catches: dict[str, Catch] = {}
         with ExitStack() as around:
             ruled = any(ask.rules is not None for ask in asks)
             tape = around.enter_context(recorded()) if ruled else None
             if layers:
                 tracker = CellTracker(x)
-                catches = around.enter_context(caught(model, layers, tracker))
+                catches = around.enter_context(caught(network, layers, tracker))
                 around.enter_context(tracker)
-            output = model(model.filled(x))[: len(batch)]
+            output = network(network.filled(x))[: len(batch)]
         return cls(asks, leaf, output, {name: checked(name, catches[name], leaf) for name in layers}, tape)
 
     def answers(self) -> list[Answer]:
@@ -143,14 +171,9 @@ class _Pass:
         left = list(numbers)
         while left:
             first = left[0]
-            same = [n for n in left if self._shares(self.asks[first], choices[first], self.asks[n], choices[n])]
+            same = [n for n in left if same_number(self.asks[first], choices[first], self.asks[n], choices[n])]
             yield same
             left = [n for n in left if n not in same]
-
-    @staticmethod
-    def _shares(one: Ask, choice: Choice, other: Ask, another: Choice) -> bool:
-        parts = zip(choice.parts(), another.parts(), strict=True)
-        return (one.meaning, one.rules) == (other.meaning, other.rules) and all(_equal(a, b) for a, b in parts)
 
     def _graded(self, group: list[int], values: Tensor, choice: Choice, keep: bool) -> dict[int, Answer]:
         asks = [self.asks[n] for n in group]
@@ -158,7 +181,7 @@ class _Pass:
         leaves = [self.leaf] if any(ask.gradient for ask in asks) else []
         asks[0].ledger.backwards += len(values)
         found, met = self._backward(asks[0], values, [*leaves, *(self.catches[name][0] for name in layers)], keep)
-        gradient = found.pop(0) if leaves else None
+        gradient = found.pop(0).contiguous() if leaves else None
         taps = {name: self._tap(name, part, len(values)) for name, part in zip(layers, found, strict=True)}
         plain = values.detach().double()
         return {
@@ -168,7 +191,11 @@ class _Pass:
 
     def _tap(self, name: str, gradient: Tensor, count: int) -> Tap:
         activation, cells = self.catches[name]
-        return Tap(name, activation.detach()[:count], gradient[:count], cells)  # a fixed batch was filled up
+        return Tap(name, self._told(activation.detach(), count), self._told(gradient, count), cells)
+
+    def _told(self, part: Tensor, count: int) -> Tensor:
+        """A tensor of the network's own in the order and type that methods get; a fixed batch was filled up."""
+        return part[:count].to(self.leaf.dtype).contiguous()
 
     def _backward(self, ask: Ask, values: Tensor, inputs: list[Tensor], keep: bool) -> tuple[list[Tensor], Pass | None]:
         """What comes back to `inputs`, zeros where nothing does; `keep` leaves the graph for another backward."""

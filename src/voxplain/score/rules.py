@@ -85,9 +85,13 @@ class Pass:
     absorbed: list[Tensor] = field(default_factory=list)
     """Relevance that operations kept for themselves, summed (one 0-dimensional float64 tensor each)."""
 
-    def absorb(self, kept: Tensor) -> None:
-        """Note relevance that went to no input: to a bias, a stabiliser, a constant."""
-        self.absorbed.append(kept.detach().double().sum())
+    def absorb(self, kept: Tensor, times: float = 1.0) -> None:
+        """Note relevance that went to no input: to a bias, a stabiliser, a constant.
+
+        Within a sample torch sums in pairs, so that widening every value first would only cost time.
+        """
+        samples = kept.detach().sum(dim=tuple(range(1, kept.ndim)))
+        self.absorbed.append(samples.double().sum() * times)
 
     @property
     def kept(self) -> float:

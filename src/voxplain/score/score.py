@@ -109,6 +109,7 @@ class Score:
         self.ledger = Ledger() if ledger is None else ledger
         self.rules: Rules | None = None
         self.ask: Callable[[Sequence[Ask]], list[Answer | Exception]] = answered
+        self.rehearsal = False  # True where passes are counted and answers made up
 
     def __call__(self, x: Float[Tensor, "batch channel *space"]) -> Float[Tensor, " batch"]:
         """Scores (batch,), float64, without gradients."""
@@ -174,7 +175,7 @@ class Score:
             self.model.layer(name)
         check_count(self.mask, len(x))
         work = lambda index: self._asked(x[index], index, layers=tuple(layers))  # noqa: E731
-        found = list(self._chunks(len(x), x, work, backward=True))
+        found = list(self._chunks(len(x), x, work, backward=True, layers=layers))
         values = torch.cat([answer.values for answer in found]).to(x.device)
         together = [_joined_taps(same) for same in zip(*(answer.taps for answer in found), strict=True)]
         return Tapped(values, together, torch.cat([answer.choice.index for answer in found]))
@@ -239,12 +240,19 @@ class Score:
             raise InputError(f"{asker} needs {access.words}, but this score was limited to {self.access.words}")
 
     def _chunks(
-        self, count: int, like: Tensor, work: Callable[[Tensor], T], *, backward: bool, width: int = 1
+        self,
+        count: int,
+        like: Tensor,
+        work: Callable[[Tensor], T],
+        *,
+        backward: bool,
+        width: int = 1,
+        layers: Sequence[str] = (),
     ) -> Iterator[T]:
         """The loop: `work` on index chunks of the planned size, halved and tried again where memory runs out."""
         if count < 1 or len(like) < 1:
             raise InputError(f"input must hold at least one sample, got {tuple(like.shape)}")
-        size, start = max(1, self._planned(like, backward) // width), 0
+        size, start = max(1, self._planned(like, backward, layers) // width), 0
         while start < count:
             try:
                 with torch.autocast(self.model.device.type, enabled=False):  # else a caller's would round in silence
@@ -255,14 +263,16 @@ class Score:
             yield done
             start += size
 
-    def _planned(self, like: Tensor, backward: bool) -> int:
+    def _planned(self, like: Tensor, backward: bool, layers: Sequence[str]) -> int:
         kind = "backward" if backward else "forward"
         fixed = self.model.fixed_batch or self.chunk
         if fixed is not None:
             self.ledger.chunks[kind] = min(fixed, self.ledger.chunks.get(kind, fixed))
             return self.ledger.chunks[kind]
-        shell = like[:1].to(self.model.device, self.model.dtype)
-        return plan_chunk(self.model.module, shell, backward=backward, budget=self.budget, ledger=self.ledger)
+        shell, way = like[:1].to(self.model.device, self.model.dtype), "rules" if self.rules else "gradient"
+        network = self.model.network(shell, layers, way if backward else "forward")  # type: ignore[arg-type]
+        shell = shell.to(network.dtype)
+        return plan_chunk(network.module, shell, backward=backward, budget=self.budget, ledger=self.ledger)
 
     def _halved(self, size: int, error: Exception) -> int:
         """Half the chunk after running out of memory; re-raises any other error, and `MemoryShort` at one sample."""

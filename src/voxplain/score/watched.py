@@ -3,11 +3,11 @@
 import copy
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import replace
 
 from torch import Tensor, nn
 
 from voxplain.errors import InputError
+from voxplain.score.model import Model
 from voxplain.score.score import Score
 from voxplain.types import Access
 
@@ -36,5 +36,10 @@ def watched(score: Score, watch: Watch, asker: str) -> Score:
     if score.access < Access.LAYERS:
         raise InputError(f"{asker} needs {Access.LAYERS.words}, but this score was limited to {score.access.words}")
     twin = copy.copy(score)
-    twin.model = replace(score.model, module=_Watched(score.model.module, watch))
+    twin.model = score.model.with_module(_Watched(score.model.module, watch))
     return twin
+
+
+def is_watched(model: Model) -> bool:
+    """True for the model of a watched score."""
+    return isinstance(model.module, _Watched)

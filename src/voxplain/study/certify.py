@@ -35,6 +35,7 @@ def certificate(found: Map, back: Returned, twin: Map | None, model: Model, ledg
         *_chunk(ledger),
         *(Check("fall-back", "noted", sentence) for sentence in ledger.fallbacks),
         *(Check(MODEL, "noted", sentence) for sentence in model.notices),
+        *(Check("network", "noted", sentence) for sentence in model.remarks),
         _deterministic(found, twin),
     ]
     return Certificate(tuple(checks))

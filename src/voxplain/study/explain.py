@@ -66,7 +66,7 @@ class Explainer:
 
     def check(self, ready: Ready, target: Target | None) -> None:
         """Raise what keeps a target from being read of a case, whatever the method."""
-        values, _ = self._score(ready, target or ready.prediction.default_target).freeze(ready.x)
+        values, _ = self.score(ready, target or ready.prediction.default_target).freeze(ready.x)
         _check_finite(values, ready, "")
 
     def maps(self, ready: Ready, questions: Sequence[Question], tick: Tick = lambda done: None) -> list[Attribution]:
@@ -82,19 +82,20 @@ class Explainer:
 
     def _answers(self, ready: Ready, questions: Sequence[Question], tick: Tick, *, each: bool) -> list[Answer]:
         asked = [(target or ready.prediction.default_target, method) for target, method in questions]
-        scores = [self._score(ready, target) for target, _ in asked]
+        scores = [self.score(ready, target) for target, _ in asked]
         methods = [method for _, method in asked]
         started = time.perf_counter()
         found = found_together(scores, methods, ready.x, each=each, tick=tick)
         seconds = time.perf_counter() - started
         twins: Sequence[Map | VoxplainError | None] = [None] * len(asked)
         if self.verify:
-            twins = found_together([self._score(ready, target) for target, _ in asked], methods, ready.x, each=each)
+            twins = found_together([self.score(ready, target) for target, _ in asked], methods, ready.x, each=each)
         costs = [Cost(score.ledger, seconds, len(asked)) for score in scores]
         stories = [self._story(ready, *one, cost) for one, cost in zip(asked, costs, strict=True)]
         return [_laid(*one) for one in zip(stories, found, twins, strict=True)]
 
-    def _score(self, ready: Ready, target: Target) -> Score:
+    def score(self, ready: Ready, target: Target) -> Score:
+        """The score by which questions about a target of this case are asked."""
         return Score(
             self.model,
             target,

@@ -38,31 +38,33 @@ def fuse(maps: Sequence[Attribution], how: str | Fusing = Fusing.name) -> Attrib
     made = fusion(how)
     _check(maps)
     found = made.joined([_tensor(one, made) for one in maps])
-    widest = max(maps, key=lambda one: len(one.values))
-    values, agreement = found.values[0].numpy(), found.agreement[0].numpy()
     members = [_member(one) for one in maps]
-    scores = [one.numbers.get("score") for one in maps]
+    values = found.values[0].numpy()
+    blank = tuple(f"{members[number]} is constant here and adds nothing" for number in found.blank)
     return Attribution(
         values=values,
-        grid=maps[0].grid,
+        **_common(maps),
         quantity=Quantity.SALIENCY,
         method=text(made),
-        target=maps[0].target,
-        target_words=maps[0].target_words,
         unit="share of the largest common value",
-        channels=widest.channels,
-        parts={"agreement": agreement},
+        parts={"agreement": found.agreement[0].numpy()},
         numbers={
             "rank_correlations": found.correlations[0].tolist(),
             "members": members,
-            "scores": scores,
+            "scores": [one.numbers.get("score") for one in maps],
             "class": maps[0].numbers.get("class"),
         },
-        notes=tuple(f"{members[number]} is constant here and adds nothing" for number in found.blank),
+        notes=blank,
         certificate=Certificate((not_constant(torch.as_tensor(values)), *_doubts(maps, members))),
         provenance=Provenance({"fusion": text(made, full=True), "members": [one.provenance.key for one in maps]}),
-        image=maps[0].image,
     )
+
+
+def _common(maps: Sequence[Attribution]) -> dict[str, Any]:
+    """What is the same of all maps; the channels are those of the widest."""
+    first = maps[0]
+    same = {name: getattr(first, name) for name in ("grid", "target", "target_words", "image")}
+    return {**same, "channels": max(maps, key=lambda one: len(one.values)).channels}
 
 
 def _check(maps: Sequence[Attribution]) -> None:

@@ -12,6 +12,7 @@ import torch
 from voxplain.data.provenance import Provenance
 from voxplain.score.memory import Ledger
 from voxplain.score.model import Model
+from voxplain.spec import text
 
 if TYPE_CHECKING:
     from voxplain.study.ready import Ready
@@ -61,6 +62,7 @@ def _circumstances(model: Model, seed: int, cost: Cost) -> dict[str, Any]:
         "seed": seed,
         "device": str(model.device),
         "dtype": str(model.dtype).removeprefix("torch."),
+        "execution": text(model.execution, full=True),
         "chunks": dict(cost.ledger.chunks),
         "threads": torch.get_num_threads(),
         "versions": versions(model),

@@ -13,7 +13,7 @@ from voxplain.data.prepare import Prepare
 from voxplain.methods import Method
 from voxplain.score.model import Model
 from voxplain.score.target import Target
-from voxplain.spec import table_of
+from voxplain.spec import table_of, text
 from voxplain.study.origin import versions
 
 
@@ -51,6 +51,7 @@ class Plan:
             "run": {
                 "seed": self.seed,
                 "device": str(self.model.device),
+                "execution": text(self.model.execution, full=True),
                 "memory_bytes": self.budget or 0,
                 "verify": self.verify,
                 "reference_sha256": [one.content_hash for one in self.references],

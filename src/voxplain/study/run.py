@@ -115,18 +115,22 @@ def run(
             if there:
                 continue
             ahead.read(number)
-            made: Made | Row
-            try:
-                made = _made(explainer, case, plan, say, partial(_tick_map, tick, number, len(cases)))
-            except VoxplainError as error:
-                if single or isinstance(error, HOPELESS):
-                    raise
-                say(f"  failed: {error}")
-                made = rows.failed(case, plan, error)
+            made = _tried_case(explainer, case, plan, single, say, partial(_tick_map, tick, number, len(cases)))
             behind.do(partial(_finish, outcome, case, plan, table, made))
             if isinstance(made, Made) and sum(one.values.nbytes for one in made.maps) > MOST_BEHIND:
                 behind.wait()
     return outcome
+
+
+def _tried_case(explainer: Explainer, case: Case, plan: Plan, single: bool, say: Say, tick: Tick) -> Made | Row:
+    """What came of a case: its maps, or the row of its failure."""
+    try:
+        return _made(explainer, case, plan, say, tick)
+    except VoxplainError as error:
+        if single or isinstance(error, HOPELESS):
+            raise
+        say(f"  failed: {error}")
+        return rows.failed(case, plan, error)
 
 
 def _finish(outcome: Outcome, case: Case, plan: Plan, table: Mapping[str, Any], made: Made | Row) -> None:
@@ -171,7 +175,7 @@ def _tick_map(tick: Tick, case: int, cases: int, done: int, maps: int) -> None:
 
 def _made(explainer: Explainer, case: Case, plan: Plan, say: Say, tick: Tick) -> Made:
     """Every map of one case."""
-    pairs = list(_pairs(plan, case))
+    pairs = list(questions(plan, case))
     tick(0, len(pairs))
     ready = explainer.ready(case.image, case.mask, case.slice, case.segments)
     say(f"  {shortened(method.name for _, method in pairs)}")
@@ -192,7 +196,7 @@ def _tried(
     explainer: Explainer, case: Case, plan: Plan, ready: Ready, say: Say, done: Callable[[int], None]
 ) -> tuple[list[Attribution], list[Row]]:
     """The maps of all methods that can explain a case, and a row for each that cannot; an error where none can."""
-    pairs = list(_pairs(plan, case))
+    pairs = list(questions(plan, case))
     for asked in dict.fromkeys(asked for asked, _ in pairs):
         explainer.check(ready, asked)  # a target that cannot work is the case's error and no method's
     tried = [*zip(pairs, explainer.tried(ready, pairs, done), strict=True)]
@@ -214,7 +218,8 @@ def _with_check(single: Attribution, check: Check) -> Attribution:
     return replace(single, certificate=single.certificate.with_checks(check))
 
 
-def _pairs(plan: Plan, case: Case) -> Iterator[tuple[Target | None, Method]]:
+def questions(plan: Plan, case: Case) -> Iterator[tuple[Target | None, Method]]:
+    """What is asked about a case: each target with each method."""
     targets = (target(case.target),) if case.target else plan.targets
     return ((asked, method) for asked in targets for method in plan.methods)
 
