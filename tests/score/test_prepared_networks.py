@@ -22,8 +22,8 @@ WORSE = 1.1
 CASES = 12
 
 METHODS = (
-    "gradient", "integrated_gradients(steps=2)", "smoothgrad(samples=2)", "grad_cam(relu=False)", "full_grad", "guided_backprop",
-    "lrp", "deep_lift", "occlusion(window=24)",
+    "gradient", "integrated_gradients(steps=2)", "smoothgrad(samples=2)", "grad_cam(relu=False)", "full_grad",
+    "guided_backprop", "lrp", "deep_lift", "occlusion(window=24)",
 )  # fmt: skip
 
 NETWORKS = {

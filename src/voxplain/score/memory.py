@@ -67,11 +67,13 @@ class Ledger:
         """Remember which nonlinearities a backward under rules met; every chunk meets the same ones."""
         self.covered, self.missed = self.covered | covered, self.missed | missed
 
-    def halve(self, size: int) -> None:
-        """Remember that a chunk of `size` ran out of memory: later passes start from half of it."""
-        self.fallbacks.append(f"memory ran out with {size} samples at once, went on with {size // 2}")
-        self.plans.update({key: min(chunk, size // 2) for key, chunk in self.plans.items()})
-        self.chunks.update({key: min(chunk, size // 2) for key, chunk in self.chunks.items()})
+    def halve(self, size: int) -> int:
+        """Remember that a chunk of `size` ran out of memory: later passes start from half of it, which is returned."""
+        half = (size + 1) // 2
+        self.fallbacks.append(f"memory ran out with {size} samples at once, went on with {half}")
+        self.plans.update({key: min(chunk, half) for key, chunk in self.plans.items()})
+        self.chunks.update({key: min(chunk, half) for key, chunk in self.chunks.items()})
+        return half
 
 
 def short_of_memory(error: BaseException) -> bool:
@@ -169,6 +171,14 @@ def plan_chunk(module: nn.Module, x: Tensor, *, backward: bool, budget: int | No
     ledger.plans[key] = chunk
     ledger.chunks["backward" if backward else "forward"] = chunk
     return chunk
+
+
+def evened(size: int, count: int) -> int:
+    """The largest chunk when `count` samples are shared out evenly over as few chunks of at most `size` as can be.
+
+    A small rest at the end would go through the network at the speed of single samples.
+    """
+    return -(-count // -(-count // size))
 
 
 def settle(ledger: Ledger, module: nn.Module, x: Tensor, chunk: int) -> None:

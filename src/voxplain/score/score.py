@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from voxplain.errors import InputError, MemoryShort, OptionError
 from voxplain.score.choice import Choice, joined
 from voxplain.score.layers import Tap
-from voxplain.score.memory import Ledger, plan_chunk, short_of_memory
+from voxplain.score.memory import Ledger, evened, plan_chunk, short_of_memory
 from voxplain.score.model import Model
 from voxplain.score.passes import Answer, Ask, answered
 from voxplain.score.regions import check_count, rows_of
@@ -252,7 +252,7 @@ class Score:
         """The loop: `work` on index chunks of the planned size, halved and tried again where memory runs out."""
         if count < 1 or len(like) < 1:
             raise InputError(f"input must hold at least one sample, got {tuple(like.shape)}")
-        size, start = max(1, self._planned(like, backward, layers) // width), 0
+        size, start = evened(max(1, self._planned(like, backward, layers) // width), count), 0
         while start < count:
             try:
                 with torch.autocast(self.model.device.type, enabled=False):  # else a caller's would round in silence
@@ -284,8 +284,7 @@ class Score:
             ) from error
         if self.model.device.type == "cuda":
             torch.cuda.empty_cache()
-        self.ledger.halve(size)
-        return size // 2
+        return self.ledger.halve(size)
 
 
 def _parts(answer: Answer) -> tuple[Tensor, Tensor]:
