@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from voxplain.methods import table as methods
     from voxplain.metrics import metric as metric
     from voxplain.metrics import table as metrics
+    from voxplain.phantoms import phantom as phantom
+    from voxplain.phantoms import table as phantoms
     from voxplain.report.page import write as report
     from voxplain.score.load import load_model as load
     from voxplain.score.model import Model as Model
@@ -30,8 +32,10 @@ if TYPE_CHECKING:
     from voxplain.score.target import target as target
     from voxplain.space.grid import Grid as Grid
     from voxplain.study.explain import explain as explain
+    from voxplain.study.fuse import fuse as fuse
     from voxplain.study.plan import Plan as Plan
     from voxplain.study.run import run as run
+    from voxplain.study.simulate import simulate as simulate
 
 __version__ = "0.1.0"
 
@@ -51,6 +55,7 @@ __all__ = [
     "Score",
     "__version__",
     "explain",
+    "fuse",
     "load",
     "load_image",
     "load_mask",
@@ -58,8 +63,11 @@ __all__ = [
     "methods",
     "metric",
     "metrics",
+    "phantom",
+    "phantoms",
     "report",
     "run",
+    "simulate",
     "target",
 ]
 

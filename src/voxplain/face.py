@@ -32,8 +32,11 @@ FACE = {
     "methods": "methods",
     "metric": "metrics:metric",
     "metrics": "metrics",
+    "phantom": "phantoms:phantom",
+    "phantoms": "phantoms",
     "report": "report",
     "run": "study.run:run",
+    "simulate": "study.simulate:simulate",
     "target": "score.target:target",
 }
 """Public name -> the module under `voxplain` it lives in, and its name there (none: the package itself, callable)."""

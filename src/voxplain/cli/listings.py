@@ -1,4 +1,4 @@
-"""`voxplain methods | targets | models | metrics`: what there is, with options and help, as text or JSON."""
+"""`voxplain methods | targets | models | metrics | phantoms`: what there is, with options and help, as text or JSON."""
 
 import argparse
 import inspect
@@ -52,6 +52,12 @@ def _metrics() -> list[dict[str, Any]]:
     return [_entry(name, cls) for name, cls in table().items()]
 
 
+def _phantoms() -> list[dict[str, Any]]:
+    from voxplain.phantoms import table
+
+    return [{**_entry(name, cls), "title": cls.title, "mask": list(cls.mask_labels)} for name, cls in table().items()]
+
+
 def _models() -> list[dict[str, Any]]:
     from voxplain.score.networks import NETWORKS
 
@@ -65,6 +71,7 @@ LISTINGS: dict[str, Callable[[], list[dict[str, Any]]]] = {
     "targets": _targets,
     "models": _models,
     "metrics": _metrics,
+    "phantoms": _phantoms,
 }
 
 

@@ -18,15 +18,17 @@ COMMANDS = {
     "demo": "train two tiny networks on phantoms, explain them and write the page (offline)",
     "explain": "explain what a model says about one image or a table of cases",
     "fuse": "join the maps of several runs, such as those of several models, into one map a case",
+    "simulate": "make images whose truth is known: phantoms with masks and a table",
     "report": "write the page of a run folder again",
     "methods": "list the attribution methods",
     "targets": "list the targets: which number of the model's output is meant",
     "models": "list the networks that have a name of their own",
     "metrics": "list the metrics",
+    "phantoms": "list the phantoms that simulate makes",
 }
 """Command -> one line of help; `voxplain.cli.<module>` holds `add` and `run` of each."""
 
-MODULES = {"methods": "listings", "targets": "listings", "models": "listings", "metrics": "listings"}
+MODULES = dict.fromkeys(("methods", "targets", "models", "metrics", "phantoms"), "listings")
 """Commands that share a module."""
 
 NEGATIVE = re.compile(r"-\.?\d")
