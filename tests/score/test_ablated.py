@@ -12,7 +12,7 @@ def without_each(module, x, layer, index=0):
     score = Score(module, f"class_score({index})")
     values, frozen = score.freeze(x)
     (tap,) = frozen.tap(x, [layer]).taps
-    return ablated(frozen, x, tap, values), values, tap
+    return ablated(frozen, x, tap, values).values, values, tap
 
 
 class Passed(nn.Module):
@@ -55,6 +55,6 @@ def test_the_network_can_be_asked_again_as_it_was():
     before = score(x)
     for _ in range(2):
         (tap,) = score.tap(x, ["second"]).taps
-        first, second = (ablated(score.freeze(x)[1], x, tap, before) for _ in range(2))
+        first, second = (ablated(score.freeze(x)[1], x, tap, before).values for _ in range(2))
         assert torch.equal(first, second)
     assert torch.equal(score(x), before)

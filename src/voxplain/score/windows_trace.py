@@ -221,13 +221,17 @@ def _written(func: Any, args: Any, kwargs: Any) -> list[Tensor]:
 
 
 def _unchanging(func: Any) -> Callable[..., Any]:
-    """The form of an in-place operation that returns a new tensor."""
-    name = _name(func).rstrip("_")
-    packet = getattr(torch.ops.aten, name, None)
-    overload = getattr(packet, func._overloadname, None)  # noqa: SLF001
-    if overload is None:
-        raise Unfollowed(f"an operation has no form that leaves its input alone ({name})")
-    return overload  # type: ignore[no-any-return]
+    """The form of an in-place operation that returns a new tensor, with the same arguments."""
+    packet = getattr(torch.ops.aten, _name(func).rstrip("_"), None)
+    overloads = [] if packet is None else [getattr(packet, name) for name in packet.overloads()]
+    for overload in overloads:
+        if _arguments(overload) == _arguments(func):
+            return overload  # type: ignore[no-any-return]
+    raise Unfollowed(f"an operation has no form that leaves its input alone ({_name(func)})")
+
+
+def _arguments(func: Any) -> list[tuple[str, str]]:
+    return [(argument.name, str(argument.type)) for argument in func._schema.arguments]  # noqa: SLF001
 
 
 def _storage(tensor: Tensor) -> int:
