@@ -42,11 +42,12 @@ $(BIN)/python:
 demo: install
 	@$(BIN)/voxplain demo --out demo/
 
+# Two workers of one thread each: small networks on two threads spend most of their time waiting for each other.
 test: install
-	@$(BIN)/python -m pytest -m "not slow" $(PYTEST_ARGS)
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m "not slow" $(PYTEST_ARGS)
 
 test-all: install
-	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 $(PYTEST_ARGS)
 
 check: lint format types floors sizes changelog pages
 
@@ -74,7 +75,7 @@ pages: install
 
 # Runs the comparisons with other libraries and writes how near we came into docs/parity.md.
 parity: install
-	@VOXPLAIN_PARITY=docs/parity.md $(BIN)/python -m pytest tests/oracle $(PYTEST_ARGS)
+	@OMP_NUM_THREADS=1 VOXPLAIN_PARITY=docs/parity.md $(BIN)/python -m pytest tests/oracle $(PYTEST_ARGS)
 
 # Voxplain, its peers and bare torch take turns; results are kept in bench/results. BENCH_ARGS=--list tells the rows.
 bench: install
