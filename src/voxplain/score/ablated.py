@@ -20,6 +20,7 @@ from voxplain.score.model import COMPLAINTS, Model
 from voxplain.score.output import pick
 from voxplain.score.places import Place
 from voxplain.score.score import Score
+from voxplain.score.stand_in import StandIn
 from voxplain.score.suffix import Suffix, recorded
 from voxplain.score.tokens import folded, refilled
 from voxplain.score.windows_trace import Unfollowed
@@ -145,26 +146,12 @@ class _Ablation:
             self._found[rows, channels] = piece.values.to(self._found.device)
 
 
-class _Player:
+class _Player(StandIn):
     """Stands in for a model: takes channels of a layer, gives the network's output without each."""
 
     def __init__(self, model: Model, suffix: Suffix, place: Place | None) -> None:
-        self._model, self._suffix, self._place = model, suffix, place
-
-    dtype = torch.int64
-    order = torch.preserve_format
-    fixed_batch = None
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._model, name)
-
-    def network(self, *_: object, **__: object) -> _Player:
-        """Itself: nothing runs in its place."""
-        return self
-
-    def filled(self, channels: Tensor) -> Tensor:
-        """The channels as they are."""
-        return channels
+        super().__init__(model)
+        self._suffix, self._place = suffix, place
 
     def __call__(self, channels: Tensor) -> Tensor:
         """The output (n, ...) without each of these channels (n,)."""

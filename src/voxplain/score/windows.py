@@ -21,6 +21,7 @@ from voxplain.score.dry import alone, is_remembered, remembered, without_data
 from voxplain.score.memory import SAFETY, SHARE_OF_AVAILABLE, available_bytes, short_of_memory
 from voxplain.score.model import COMPLAINTS, Model
 from voxplain.score.score import Score
+from voxplain.score.stand_in import StandIn
 from voxplain.score.windows_covered import Covered
 from voxplain.score.windows_fold import folded
 from voxplain.score.windows_groups import LEAST_WORK, Plan, grouped, planned
@@ -208,26 +209,12 @@ class _Windows:
             raise Unfollowed(f"a window that was looked at came out {off:.1g} away from a whole forward")
 
 
-class _Player:
+class _Player(StandIn):
     """Stands in for a model: takes the numbers of windows, gives the network's output for them."""
 
     def __init__(self, model: Model, network: Model, covered: Covered, replay: Replay, plan: Plan) -> None:
-        self._model, self._network, self._covered, self._replay, self._plan = model, network, covered, replay, plan
-
-    dtype = torch.int64
-    order = torch.preserve_format
-    fixed_batch = None
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._model, name)
-
-    def network(self, *_: object, **__: object) -> _Player:
-        """Itself: nothing runs in its place."""
-        return self
-
-    def filled(self, numbers: Tensor) -> Tensor:
-        """The numbers as they are."""
-        return numbers
+        super().__init__(model)
+        self._network, self._covered, self._replay, self._plan = network, covered, replay, plan
 
     def __call__(self, numbers: Tensor) -> Tensor:
         """The output (n, ...) of the images of these numbers (n,)."""
