@@ -187,6 +187,17 @@ def test_planting_goes_over_a_whole_table(tmp_path):
         assert changed == after.mask.values.any()
 
 
+def test_other_voxels_under_the_same_table_are_another_request(tmp_path):
+    chest = simulate(phantom("chest(side=64)"), 2, out=tmp_path / "chest", workers=1)
+    simulation = phantom(f"plant(kind='blur', cases={json.dumps(str(chest.table))})")
+    simulate(simulation, 2, out=tmp_path / "planted", workers=1)
+    assert simulate(simulation, 2, out=tmp_path / "planted", workers=1).made == 0
+    one, other = (chest.folder / row["image"] for row in rows_of(chest))
+    one.write_bytes(other.read_bytes())
+    with pytest.raises(InputError, match="holds another simulation"):
+        simulate(simulation, 2, out=tmp_path / "planted", workers=1)
+
+
 def test_planting_into_several_sequences_keeps_their_names(tmp_path):
     heads = simulate(phantom("glioma(size=[16, 16, 16])"), 2, out=tmp_path / "heads", workers=1)
     simulation = phantom(f"plant(share=[1.0], channels=['t2'], cases={json.dumps(str(heads.table))})")

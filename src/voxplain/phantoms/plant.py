@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import ClassVar, Literal
@@ -65,17 +65,21 @@ class Plant(Simulation):
         return len(self._cases())
 
     def facts(self) -> dict[str, Cell]:
-        """What the table says; the images are read once to see that they are there."""
+        """What the table says and what its images hold: other images, another request."""
         self._classes()
-        return {"cases": hashlib.sha256(Path(self.cases).read_bytes()).hexdigest()[:12]}
+        digest = hashlib.sha256(Path(self.cases).read_bytes())
+        for case in self._cases():
+            digest.update(replace(case.image).content_hash.encode())
+        return {"cases": digest.hexdigest()[:12]}
 
     def sample(self, number: int, seed: int) -> Sample:
         """Row `number` of the table, changed or not as chance has it for its class."""
         case, classes = self._cases()[number], self._classes()
+        given = replace(case.image)  # the table's own would keep its voxels for as long as the table is known
         share = self.share[0] if len(self.share) == 1 else self.share[classes.index(case.label or "")]
         draw = generator(seed, "sample", number)
         changed = bool(draw.random() < share)
-        image, mask = planted(case.image, self, draw) if changed else (case.image, _empty(case.image))
+        image, mask = planted(given, self, draw) if changed else (given, _empty(given))
         truth: dict[str, Cell] = {"planted": int(changed)}
         if case.split:
             truth["split"] = case.split
