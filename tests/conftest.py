@@ -6,8 +6,11 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from weakref import WeakKeyDictionary
 
+import jaxtyping._storage
 import pytest
+from greenlet import getcurrent
 from jaxtyping import install_import_hook
 
 import tests.shapes
@@ -20,6 +23,25 @@ os.environ.setdefault("MPLBACKEND", "Agg")
 if "voxplain" in sys.modules:
     raise RuntimeError("voxplain was imported before the shape hook; no shape would be checked")
 install_import_hook("voxplain", f"{tests.shapes.__name__}.{tests.shapes.only_shapes.__name__}")
+
+
+class OfGreenlet:
+    """Names that each greenlet has for itself: jaxtyping keeps one stack a thread, and a meeting's jobs share it."""
+
+    def __init__(self) -> None:
+        self.__dict__["names"] = WeakKeyDictionary()
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return self.names.setdefault(getcurrent(), {})[name]
+        except KeyError as error:
+            raise AttributeError(name) from error
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        self.names.setdefault(getcurrent(), {})[name] = value
+
+
+jaxtyping._storage._shape_storage = OfGreenlet()
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 LOOPBACK = ("127.0.0.1", "::1", "localhost")

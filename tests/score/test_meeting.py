@@ -1,7 +1,5 @@
 """Jobs that run side by side share their passes, and nothing else changes."""
 
-import threading
-
 import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
@@ -84,26 +82,53 @@ def test_an_error_of_one_job_stands_in_its_place_and_the_others_go_on():
     assert found[1].values.shape == X.shape
 
 
-def test_a_bug_ends_the_meeting_and_leaves_no_thread():
+def test_a_bug_ends_the_meeting_and_lets_the_others_clean_up():
+    ended = []
+
     def bug(score):
         score(X)
         raise ZeroDivisionError("a bug")
 
-    before = threading.active_count()
+    def waiting(score):
+        try:
+            score(X)
+            score(X + 1)
+        finally:
+            ended.append(True)
+
     with pytest.raises(ZeroDivisionError, match="a bug"):
-        together([(Score(MODEL, "class_score(0)"), bug), *jobs(*PAIRS)])
-    assert threading.active_count() == before
+        together([(Score(MODEL, "class_score(0)"), job) for job in (waiting, bug, waiting)])
+    assert ended == [True, True]
 
 
-def test_an_interrupt_ends_the_meeting_and_leaves_no_thread():
+def test_an_interrupt_ends_the_meeting():
     class Interrupted(Awkward):
         def forward(self, x):
             raise KeyboardInterrupt
 
-    model, before = Model.of(seeded(Interrupted, 2, "classification")), threading.active_count()
+    model = Model.of(seeded(Interrupted, 2, "classification"))
     with pytest.raises(KeyboardInterrupt):
         together([(Score(model, "class_score(0)"), lambda score: score(X))] * 3)
-    assert threading.active_count() == before
+
+
+def test_a_job_finds_the_gradient_switch_as_it_left_it():
+    seen = []
+
+    def without(score):
+        with torch.no_grad():
+            score(X)
+            seen.append(("without", torch.is_grad_enabled()))
+
+    def with_it(score):
+        seen.append(("with", torch.is_grad_enabled()))
+        score(X)
+        seen.append(("with", torch.is_grad_enabled()))
+
+    with torch.no_grad():
+        together([(Score(MODEL, "class_score(0)"), job) for job in (without, with_it, without)])
+        assert not torch.is_grad_enabled()
+    assert set(seen) == {("without", False), ("with", True)}
+    assert torch.is_grad_enabled()
 
 
 def test_a_meeting_inside_a_meeting_shares_with_all():

@@ -89,7 +89,7 @@ class Twins:
         """The twin for batches like `x` whose layers `names` are read; None where the network itself is to run."""
         if self._left or not self.execution.prepared:
             return None
-        with self._lock:  # jobs of a meeting ask from threads of their own
+        with self._lock:  # a model may be asked from several threads
             read = {id(self.layers[name]) for name in names}
             found, order = self._plan(x)
             pairs = tuple(pair for pair in found if not any(id(part) in read for part in pair.seen))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Sequence
 from functools import partial
-from threading import Lock
 
 from torch import Tensor
 
@@ -68,7 +67,7 @@ class _Course:
 
     def __init__(self, x: Tensor, each: bool, tick: Tick) -> None:
         self._x, self._each, self._tick = x, each, tick
-        self._done, self._lock = 0, Lock()
+        self._done = 0
         self._ending: VoxplainError | None = None
 
     def map(self, method: Method, score: Score) -> Map:
@@ -82,9 +81,8 @@ class _Course:
                 self._ending = self._ending or error
             raise
         finally:
-            with self._lock:
-                self._done += 1
-                self._tick(self._done)
+            self._done += 1
+            self._tick(self._done)
         return found
 
     def _ask(
