@@ -223,7 +223,7 @@ class _Player(StandIn):
         box = self._covered.box(group)
         parts = self._covered.parts(index, box).to(self._network.device, self._network.dtype)
         first = self._covered.first[group]
-        branches = grouped(first, list(range(len(group))), tile, tile ** first.shape[1]) if tile else []
+        branches = grouped(first, list(range(len(group))), tile, (2 * tile) ** first.shape[1]) if tile else []
         with torch.no_grad():
             return self._replay.output(parts, box, branches, self._plan.split)
 

@@ -19,8 +19,9 @@ from voxplain.score.windows_trace import Program
 
 Numbers = NDArray[np.float64]
 
-TILES = (1, 2, 3, 4, 5, 6, 8, 11, 16)
-"""Neighbouring windows a side of a group: large groups fill the processor, small ones lie alike at the borders."""
+TILES = (1, 2, 3, 4, 6, 8)
+"""Neighbouring windows a side of a group, which has as many again opposite of them along each axis: large groups fill
+the processor, small ones lie alike at the borders."""
 
 HALO_COST = 2e7
 STEP_COST = 4e6
@@ -95,7 +96,7 @@ def _tilings(program: Program, first: Places, past: Places, allowed: int) -> lis
     fixed = np.array([_fixed(step, rule) for step, rule in zip(program.steps, program.rules, strict=True)])
     room, rank, found = _room(program, first, past, allowed), first.shape[1], []
     for tile in TILES:
-        size = max(1, min(tile**rank, room))
+        size = max(1, min((2 * tile) ** rank, room))
         groups = grouped(first, list(range(len(first))), tile, size)
         looked = groups[:: max(1, len(groups) // LOOKED_AT)]
         count = sum(map(len, looked))
@@ -103,7 +104,7 @@ def _tilings(program: Program, first: Places, past: Places, allowed: int) -> lis
         works = np.sum([np.array(layout.works) * number for layout, number in layouts], axis=0) / count
         costs = np.sum([np.array(layout.costs) * number + fixed for layout, number in layouts], axis=0) / count
         found.append(_Tiling(tile, groups, works, costs))
-        if size < tile**rank or len(groups) == 1:
+        if size < (2 * tile) ** rank or len(groups) == 1:
             break
     return found
 
@@ -119,10 +120,8 @@ def _layout(program: Program, first: Places, past: Places, group: Sequence[int])
 
 
 def grouped(first: Places, numbers: list[int], tile: int, size: int) -> list[list[int]]:
-    """Numbers in groups of at most `size`, neighbours together."""
-    ranks = np.stack(
-        [np.unique(first[numbers, axis], return_inverse=True)[1].reshape(-1) for axis in range(first.shape[1])], axis=1
-    )
+    """Numbers in groups of at most `size`, neighbours together, with those that lie alike at the opposite borders."""
+    ranks = np.stack([_from_border(first[numbers, axis]) for axis in range(first.shape[1])], axis=1)
     order = np.lexsort([*(ranks % tile).T[::-1], *(ranks // tile).T[::-1]])
     changes = (np.diff((ranks // tile)[order], axis=0) != 0).any(axis=1)
     tiles = [0, *(np.flatnonzero(changes) + 1).tolist(), len(numbers)]
@@ -135,6 +134,13 @@ def grouped(first: Places, numbers: list[int], tile: int, size: int) -> list[lis
         else:
             found += [tile_numbers[n : n + size] for n in range(0, len(tile_numbers), size)]
     return found
+
+
+def _from_border(starts: Places) -> Places:
+    """The number of each start, counted from the border that is nearer."""
+    found, place = np.unique(starts, return_inverse=True)
+    place = place.reshape(-1)
+    return np.minimum(place, len(found) - 1 - place)
 
 
 def _room(program: Program, first: Places, past: Places, allowed: int) -> int:
