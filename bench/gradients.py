@@ -18,30 +18,25 @@ from voxplain.ops.draws import normal
 from voxplain.space.grid import Grid
 
 CLASS = 1
-STEPS, SOME_STEPS = 50, 10
+STEPS = 50
 NOISE = 0.15
 """Standard deviation of SmoothGrad's noise."""
 
 
 def rows() -> list[Row]:
-    """Integrated gradients and SmoothGrad of one image with few and with all steps, and explain against bare torch."""
+    """Integrated gradients and SmoothGrad of one image, and explain against bare torch."""
     aim = "1.4 x Captum at its best internal batch; within 1.1 of the floor"
     size, network = "1 x 3 x 224 x 224", "ResNet-50"
     found = [
         Row(
-            name=name + tail,
+            name=name,
             work=f"{label}, {STEPS} {unit}",
             network=network,
             size=size,
-            part=f"{steps} of {STEPS} {unit}" if tail == "" else "",
-            build=lambda device, build=build, steps=steps: build(
-                device, resnet50(), picture(device, 1, 3, 224, 224), steps
-            ),
+            build=lambda device, build=build: build(device, resnet50(), picture(device, 1, 3, 224, 224), STEPS),
             goal=aim,
             repeats=3,
-            long=tail != "",
         )
-        for steps, tail in ((SOME_STEPS, ""), (STEPS, "_full"))
         for name, label, unit, build in (
             ("integrated_gradients", "Integrated gradients", "steps", integrated_gradients),
             ("smoothgrad", "SmoothGrad", "samples", smoothgrad),

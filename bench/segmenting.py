@@ -18,8 +18,8 @@ from voxplain.ops.segments import grid, segment_means
 
 CLASS = 1
 SEGMENTS, SEED = 49, 7
-SAMPLES, SOME_SAMPLES = 1000, 100
-EVALUATIONS, SOME_EVALUATIONS = 2000, 100
+SAMPLES, SOME_SAMPLES = 1000, 300
+EVALUATIONS, SOME_EVALUATIONS = 2000, 300
 
 
 def rows() -> list[Row]:

@@ -122,7 +122,8 @@ class Segmented(Sampled):
         """Numbers (..., segment), rounded to `dtype`, laid on the voxels (..., 1 or channel, *space)."""
         if self.spread:
             numbers = numbers / torch.bincount(labels.flatten())
-        painted: Tensor = numbers.to(dtype or numbers.dtype).index_select(-1, labels.flatten())
+        places = labels.flatten().expand(*numbers.shape[:-1], -1)
+        painted: Tensor = numbers.to(dtype or numbers.dtype).gather(-1, places)
         return painted.reshape(*numbers.shape[:-1], *labels.shape)
 
     def _by_class(self, found: Sequence[Segments], x: Tensor) -> tuple[Tensor | None, tuple[str, ...]]:

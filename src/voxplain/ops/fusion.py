@@ -53,7 +53,7 @@ def to_unit_range(values: Float[Tensor, "batch channel *space"]) -> Float[Tensor
 def to_ranks(values: Float[Tensor, "batch channel *space"]) -> Float[Tensor, "batch channel *space"]:
     """Each value's rank within its sample, 0 for the lowest to 1 for the highest, ties at their mean; constant: 0."""
     flat = values.flatten(1)
-    ranks = torch.stack([_ranked(row) for row in flat])
+    ranks = _ranked(flat)
     spread = flat.amax(dim=1, keepdim=True) > flat.amin(dim=1, keepdim=True)
     scaled = ranks / max(flat.shape[1] - 1, 1)
     return torch.where(spread, scaled, torch.zeros_like(scaled)).reshape(values.shape)
@@ -153,8 +153,9 @@ def _extremes(values: Tensor) -> tuple[Tensor, Tensor]:
     return flat.amin(dim=1).reshape(shape), flat.amax(dim=1).reshape(shape)
 
 
-def _ranked(row: Tensor) -> Tensor:
-    _, place, counts = row.unique(return_inverse=True, return_counts=True)
-    last = counts.cumsum(0)
-    ranks: Tensor = ((last - counts + last - 1) / 2).to(row.dtype)[place]
-    return ranks
+def _ranked(rows: Tensor) -> Tensor:
+    """The place of each number in its row, from 0; equal ones share the mean of theirs."""
+    rows = rows.contiguous()
+    order = rows.sort(dim=1).values
+    below, up_to = (torch.searchsorted(order, rows, right=right) for right in (False, True))
+    return ((below + up_to - 1) / 2).to(rows.dtype)
