@@ -89,7 +89,8 @@ class Method(Options, ABC):
         score.model.require(self.needed_access, self.name)
         if x.ndim not in (4, 5) or 0 in x.shape:
             raise InputError(f"{self.name}: input must be (batch, channel, *space) in 2D or 3D, got {tuple(x.shape)}")
-        if not torch.isfinite(x).all():
+        # A finite sum is ten times cheaper to find, and has finite terms; one that overflows says nothing.
+        if not (torch.isfinite(x.sum()) or torch.isfinite(x).all()):
             raise InputError(f"{self.name}: input must be finite, got NaN or infinite voxels")
         if not x.is_floating_point():
             x = x.to(score.model.dtype)

@@ -295,5 +295,7 @@ def _parts(answer: Answer) -> tuple[Tensor, Tensor]:
 
 def _joined_taps(taps: Sequence[Tap]) -> Tap:
     """One layer's taps of several chunks as that of one batch."""
+    if len(taps) == 1:
+        return taps[0]
     activation = torch.cat([tap.activation for tap in taps])
     return Tap(taps[0].layer, activation, torch.cat([tap.gradient for tap in taps]), taps[0].cells)
