@@ -12,7 +12,7 @@ from torch import Tensor, nn
 import voxplain as vx
 from bench.contest import Contest, Rival, Row, Run, same
 from bench.floor import Layout, folded, layouts
-from bench.networks import densenet121_3d, on, picture, resnet50
+from bench.networks import densenet121_3d, on, picture, resnet50, segresnet_3d
 from voxplain.data.image import Image
 from voxplain.ops.draws import normal
 from voxplain.space.grid import Grid
@@ -42,7 +42,41 @@ def rows() -> list[Row]:
             ("smoothgrad", "SmoothGrad", "samples", smoothgrad),
         )
     ]
-    return [*found, *(_explained(side) for side in (32, 64, 128))]
+    return [*found, _segmented(), *(_explained(side) for side in (32, 64, 128))]
+
+
+def _segmented() -> Row:
+    return Row(
+        name="gradient_segresnet",
+        work="Gradient of a class over the whole volume",
+        network="3D SegResNet, 8 filters",
+        size="1 x 4 x 48^3",
+        build=lambda device: volume_gradient(device, segresnet_3d(), picture(device, 1, 4, 48, 48, 48)),
+        repeats=5,
+    )
+
+
+def volume_gradient(device: torch.device, network: nn.Module, x: Tensor) -> Contest:
+    """The gradient of a class's mean logit over all voxels."""
+    model, method, plain = vx.Model.of(on(network, device)), vx.method("gradient"), on(network, device)
+
+    def captum(_: object) -> Run:
+        from captum.attr import Saliency
+
+        read = lambda batch: plain(batch)[:, CLASS].flatten(1).mean(1)  # noqa: E731
+        return lambda: Saliency(read).attribute(x, abs=False)
+
+    def bare(layout: Layout) -> Run:
+        prepared = folded(network, device, layout)
+        read = lambda batch: prepared(batch)[:, CLASS].flatten(1).mean(1, keepdim=True).expand(-1, CLASS + 1)  # noqa: E731
+        return lambda: slope(read, layout.laid(x))
+
+    return Contest(
+        ours=lambda: method(vx.Score(model, f"region({CLASS}, over='whole')"), x),
+        forward=lambda: plain(x),
+        peers={"Captum": Rival(make=captum, package="captum", compared=same)},
+        floor=Rival(make=bare, settings=layouts(1), compared=same),
+    )
 
 
 def integrated_gradients(device: torch.device, network: nn.Module, x: Tensor, steps: int) -> Contest:
@@ -118,7 +152,7 @@ def at_once(count: int) -> tuple[int, ...]:
     return tuple(dict.fromkeys(max(1, number) for number in (min(count, 2), count // 5, count // 2)))
 
 
-def slope(network: nn.Module, x: Tensor) -> Tensor:
+def slope(network: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
     """The gradient of the explained class by a batch."""
     leaf = x.detach().requires_grad_()
     return torch.autograd.grad(network(leaf)[:, CLASS].sum(), leaf)[0]

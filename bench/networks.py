@@ -68,6 +68,15 @@ def unet_3d() -> nn.Module:
 
 
 @cache
+def segresnet_3d() -> nn.Module:
+    """MONAI's 3D SegResNet of eight filters, four channels, four classes."""
+    from monai.networks.nets import SegResNet
+
+    torch.manual_seed(0)
+    return SegResNet(spatial_dims=3, init_filters=8, in_channels=4, out_channels=4).eval()
+
+
+@cache
 def densenet121_3d() -> nn.Module:
     """MONAI's 3D DenseNet-121, one channel, two classes."""
     from monai.networks.nets import DenseNet121

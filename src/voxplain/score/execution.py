@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from voxplain.score.compiled import Compiled
 from voxplain.score.dry import alone
 from voxplain.score.folding import Pair, foldable, with_folded
+from voxplain.score.hastened import hasten, helps
 from voxplain.score.layout import PLAIN, in_dtype, in_order, layout, rewritten
 from voxplain.score.output import pick
 from voxplain.score.precision import SHORT, deviation
@@ -95,7 +96,7 @@ class Twins:
             pairs = tuple(pair for pair in found if not any(id(part) in read for part in pair.seen))
             short = None if kind == "rules" else SHORT.get(self.execution.precision)
             compiled = self.execution.compiled and kind == "forward" and not names
-            if not (pairs or order != PLAIN or short or compiled):
+            if not (pairs or order != PLAIN or short or compiled or helps(self.module, x)):
                 return None
             key = (tuple(id(pair.norm) for pair in pairs), order, short, compiled)
             if key not in self._made:
@@ -161,6 +162,7 @@ class Twins:
             layer = known[id(pair.layer)]
             layer.weight = nn.Parameter(in_order(in_dtype(layer.weight, dtype), order), False)
             layer.bias = nn.Parameter(in_dtype(layer.bias, dtype), False)
+        hasten(module)
         return Twin(module, {name: known[id(layer)] for name, layer in self.layers.items()}, order)
 
     def _say(self, sentence: str) -> None:

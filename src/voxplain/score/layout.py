@@ -26,6 +26,8 @@ def layout(module: nn.Module, x: Tensor) -> torch.memory_format:
     parts = list(module.modules())
     convolutions = sum(isinstance(part, CONVOLUTIONS.get(x.ndim, ())) for part in parts)
     linear = sum(isinstance(part, nn.Linear) for part in parts)
+    if any(isinstance(part, nn.GroupNorm) for part in parts):
+        return PLAIN  # channels last, torch takes variances as mean squares less squared means: ten times the rounding
     pays = x.dtype != torch.float64 and convolutions >= max(linear, 1)
     return FORMATS[x.ndim] if pays else PLAIN
 

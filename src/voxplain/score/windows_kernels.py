@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from voxplain.score.hastened import forward
 from voxplain.score.windows_operations import Rule, Separable, Sliding, Transposed, each
 from voxplain.score.windows_step import Ref, Step
 
@@ -28,10 +29,12 @@ def convolution(step: Step, rank: int) -> Rule | None:
     zeros, work = (0,) * rank, float(weight.numel())
     layout = torch.channels_last if rank == 2 else torch.channels_last_3d
     weight = weight.contiguous(memory_format=layout) if rank in (2, 3) else weight
-    sides = step.result_shapes[0][-rank:]
+    sides, places = step.result_shapes[0][-rank:], (tuple(-p for p in padding), extent)
+    if not transposed and groups == 1 and set(dilation) == {1}:
+        return Sliding(sides, work, lambda part: forward(part, weight, bias, stride, zeros), stride, *places)
     if not transposed:
         run = lambda part: aten.convolution(part, weight, bias, stride, zeros, dilation, False, zeros, groups)  # noqa: E731
-        return Sliding(sides, work, run, stride, tuple(-p for p in padding), extent)
+        return Sliding(sides, work, run, stride, *places)
     longer = tuple(hop - 1 for hop in stride)
     run = lambda part: aten.convolution(part, weight, bias, stride, zeros, dilation, True, longer, groups)  # noqa: E731
     return Transposed(sides, work / prod(stride), run, stride, padding, extent)
