@@ -78,6 +78,8 @@ class Row:
     """Only run with --full or by name."""
     goal: str = ""
     """The ratios that are aimed at."""
+    limit: str = ""
+    """Why no more can be had, where an aim is missed."""
     published: str = ""
     """Seconds that others published for such work."""
     kinds: tuple[str, ...] = ("cpu", "cuda")

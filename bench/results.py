@@ -80,7 +80,7 @@ def _compare(contest: Contest, entries: dict[str, Record], results: dict[str, An
 
 def words(row: Row) -> Record:
     """What a row says of itself."""
-    told = ("name", "work", "network", "size", "part", "goal", "published")
+    told = ("name", "work", "network", "size", "part", "goal", "limit", "published")
     return {name: getattr(row, name) for name in told}
 
 

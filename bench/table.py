@@ -151,10 +151,15 @@ def differences(records: list[Record]) -> Iterator[str]:
 
 def goals(records: list[Record]) -> str:
     """What was aimed at and what others published, row by row."""
-    told = [f"- {one['work']}, {one['network']}: {one['goal']}.\n" for one in records if one["goal"]]
+    told = [f"- {one['work']}, {one['network']}: {one['goal']}.{_limit(one)}\n" for one in records if one["goal"]]
     known = [one for one in records if one["published"]]
     told += [f"- {one['work']}, {one['network']}: others published {one['published']}.\n" for one in known]
     return "Aims:\n\n" + "".join(dict.fromkeys(told)) if told else ""
+
+
+def _limit(record: Record) -> str:
+    """Why no more can be had, as a sentence after the aim."""
+    return f" Limit: {record['limit']}." if record.get("limit") else ""
 
 
 def made_with(kept: Record) -> str:
