@@ -161,6 +161,16 @@ def test_slices_of_a_patient_show_one_tumour_in_three_planes():
     assert len({sample.truth["radius_mm"] for sample in samples}) == 1
 
 
+def test_pictures_show_the_plane_that_the_table_names():
+    """A neck leaves an upright picture below; from the front a head is its own mirror image, from the side not."""
+    for number in range(18):
+        sample = phantom("tumours(side=96, noise=0.0)").sample(number, 1)
+        seen, plane = sample.image.values[0, :, :, 0] / 255, sample.truth["plane"]
+        assert (seen[:, -3:].mean() > 0.08) == (plane != "axial")
+        symmetry = np.corrcoef(seen.ravel(), seen[::-1].ravel())[0, 1]
+        assert (symmetry < 0.65) == (plane == "sagittal")
+
+
 def test_every_slice_shows_its_tumour():
     samples = [phantom("tumours(side=96)").sample(n, 4) for n in range(27)]
     assert min(sample.truth["tumour_fraction"] for sample in samples) > 0.0005

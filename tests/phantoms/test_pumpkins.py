@@ -110,6 +110,14 @@ def test_atrophies_eat_the_rims_inwards():
         left[row, column] = False
 
 
+def test_pixels_inside_can_go_once_their_neighbours_have_gone():
+    flesh = np.zeros((98, 98))
+    flesh[40:45, 50:55] = 0.8
+    taken = grow_atrophies(flesh, np.zeros(flesh.shape, np.uint8), 80, fresh(4))
+    assert len(taken) == 25
+    assert not flesh.any()
+
+
 def test_the_chance_of_an_atrophy_is_the_share_of_empty_neighbours():
     flesh = np.zeros((98, 98))
     flesh[40:60, 40:60] = 0.8

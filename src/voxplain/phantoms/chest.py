@@ -82,12 +82,24 @@ def _dome(distance: Array) -> Array:
     return np.asarray(np.sqrt(np.clip(distance, 0, 1)))
 
 
+def _posed(canvas: Array, draw: np.random.Generator) -> Array:
+    """The canvas as this patient stands before it: leaning by some degrees, off the middle, tall or short."""
+    lean, (down, right), tall = draw.normal(0, 0.04), draw.normal(0, 0.03, 2), draw.uniform(0.93, 1.07)
+    turned = np.stack(
+        [
+            canvas[0] * np.cos(lean) - canvas[1] * np.sin(lean),
+            canvas[0] * np.sin(lean) + canvas[1] * np.cos(lean),
+        ]
+    )
+    return np.asarray(turned / np.reshape([tall, 1.0], (2, 1, 1)) + np.reshape([down, right], (2, 1, 1)))
+
+
 def _front(canvas: Array, draw: np.random.Generator) -> tuple[Array, Array]:
     """A PA film (rows, columns) and its mask."""
-    rows, columns = canvas
-    soft, wide = 0.03, draw.uniform(0.92, 1.05)
-    across = columns / wide + draw.normal(0, 0.02)
-    film = _trunk(canvas, across, soft, draw)
+    rows, columns = _posed(canvas, draw)
+    soft, wide = 0.03, draw.uniform(0.90, 1.08)
+    across = columns / wide
+    film = _trunk(rows, across, soft, draw)
     floor = np.where(across < 0, 0.42, 0.48) + draw.normal(0, 0.03) + 0.9 * (np.abs(across) - 0.34) ** 2 * 3
     half = 0.30 - 0.10 * np.clip(-rows - 0.15, 0, 1) * 1.6
     away = ((np.abs(across) - 0.37) / half) ** 2 + ((rows + 0.12) / 0.66) ** 2
@@ -104,9 +116,8 @@ def _front(canvas: Array, draw: np.random.Generator) -> tuple[Array, Array]:
     return _exposed(film, canvas, draw), mask.astype(np.uint8)
 
 
-def _trunk(canvas: Array, across: Array, soft: float, draw: np.random.Generator) -> Array:
+def _trunk(rows: Array, across: Array, soft: float, draw: np.random.Generator) -> Array:
     """Shoulders, chest wall, belly and arms over the dark of the film."""
-    rows = canvas[0]
     flank = 0.80 + 0.04 * np.sin(2.5 * rows) + 0.02 * draw.standard_normal()
     shoulder = rows - (-0.82 + 0.42 * np.clip(np.abs(across) - 0.22, 0, 1) ** 1.3)
     neck = 0.22 - np.abs(across)
@@ -178,11 +189,11 @@ def _vessels(canvas: Array, roots: list[tuple[float, float]], draw: np.random.Ge
 
 def _side(canvas: Array, draw: np.random.Generator) -> tuple[Array, Array]:
     """A lateral film: chest to the left, spine to the right, arms raised."""
-    rows, columns = canvas
-    deep, soft = draw.uniform(0.94, 1.06), 0.03
-    along = columns / deep + draw.normal(0, 0.03)
-    front = -0.60 - 0.14 * np.sin(1.6 * (rows + 0.5)) + 0.14 * np.clip(-rows - 0.45, 0, 1) * 2
-    back = 0.64 + 0.12 * np.cos(1.7 * (rows + 0.15))
+    rows, columns = _posed(canvas, draw)
+    deep, soft = draw.uniform(0.90, 1.10), 0.03
+    along = columns / deep
+    front = -0.60 - draw.uniform(0.08, 0.20) * np.sin(1.6 * (rows + 0.5)) + 0.14 * np.clip(-rows - 0.45, 0, 1) * 2
+    back = 0.64 + draw.uniform(0.06, 0.18) * np.cos(1.7 * (rows + 0.15))
     body = np.minimum(along - front, back - along)
     film = _over(np.full(rows.shape, 0.03), 0.50 + 0.16 * _dome(body / 0.6), within(body, soft))
     raised = within(0.34 - np.abs(along + 0.02 - 0.25 * (rows + 1)), 0.10) * within(-0.60 - rows, 0.25)
@@ -192,7 +203,7 @@ def _side(canvas: Array, draw: np.random.Generator) -> tuple[Array, Array]:
     lung = np.minimum(lung, 0.5 * (1.0 - ((along - 0.02) / 0.62) ** 2 - ((rows + 0.1) / 0.80) ** 2))
     film = _over(film, 0.30 + 0.10 * np.clip(-rows, 0, 1), 0.85 * within(lung, 0.05))
     film = film + within(lung, 0.08) * 0.8 * _vessels(canvas, [(-0.10, 0.02)], draw)
-    heart = np.minimum(_heart_side(rows, along), floor + 0.05 - rows)
+    heart = np.minimum(_heart_side(rows, along, draw), floor + 0.05 - rows)
     film = _over(film, 0.74, 0.8 * within(heart, 0.06))
     film = _over(film, 0.88, 0.9 * within(rows - floor, 0.05) * within(body - 0.04, 0.08))
     film = film + _bones_side(rows, along, front, back, body)
@@ -201,11 +212,12 @@ def _side(canvas: Array, draw: np.random.Generator) -> tuple[Array, Array]:
     return _exposed(film, canvas, draw), mask.astype(np.uint8)
 
 
-def _heart_side(rows: Array, along: Array) -> Array:
+def _heart_side(rows: Array, along: Array, draw: np.random.Generator) -> Array:
     """Inside positive: an oval low in front."""
+    size = draw.uniform(0.9, 1.12)
     turned = 0.8 * (along + 0.27) + 0.5 * (rows - 0.24)
     upright = -0.5 * (along + 0.27) + 0.8 * (rows - 0.24)
-    return np.asarray(0.2 * (1 - (turned / 0.30) ** 2 - (upright / 0.27) ** 2))
+    return np.asarray(0.2 * (1 - (turned / (0.30 * size)) ** 2 - (upright / (0.27 * size)) ** 2))
 
 
 def _bones_side(rows: Array, along: Array, front: Array, back: Array, body: Array) -> Array:
