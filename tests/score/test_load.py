@@ -163,7 +163,7 @@ def test_options_that_would_fetch_weights_are_refused(source):
         ("timm:list_models()", "unknown network of timm 'list_models'"),
         ("timm:create_model()", "missing a required argument: 'model_name'"),
         ("timm:create_model('resnet10q')", "^unknown timm model 'resnet10q'; did you mean 'resne"),
-        ("voxplain.score.networks:nn()", "unknown network of voxplain.score.networks 'nn'; choose from small_cnn_2d"),
+        ("voxplain.score.networks:nn()", "unknown network of voxplain.score.networks 'nn'; choose from deepseg_unet"),
         ("small_cnn_2d(classes=f(2))", r"classes must be a literal value, got the call f\(\.\.\.\)$"),
         ("small_cnn_2d(classes=open)", "may hold literal values only, got 'open'$"),
         ("small_cnn_2d(classes=", r"must read like name\(option=value\)$"),

@@ -30,6 +30,9 @@ PACKAGES: dict[str, str] = {
 }
 """Where callables come from without trust, and the extra that brings each package."""
 
+OWN = "voxplain.score.networks"
+"""Where an option `pretrained` is a local file, read without running code."""
+
 DOWNLOADING = ("pretrained", "weights", "checkpoint")
 """How options begin that fetch or unpickle weights."""
 
@@ -53,7 +56,7 @@ def load_callable(source: str, trust: Collection[str] = ()) -> Loaded:
     Raises `TrustError` for a place off the list, `OptionError` for unknown callables and wrong or downloading options,
     `MissingExtra` without the package, `KindError` where the result is no `nn.Module`.
     """
-    place, call = _split(source) or ("voxplain.score.networks", source)
+    place, call = _split(source) or (OWN, source)
     spec = parse(call, "model")
     listed = place in PACKAGES
     if not listed:
@@ -62,10 +65,13 @@ def load_callable(source: str, trust: Collection[str] = ()) -> Loaded:
     name = f"{place}:{spec.name}"
     network = find_listed(place, spec.name) if listed else _find_trusted(place, spec.name)
     options = quiet_options(name, network, spec) if listed else dict(spec.options)
+    begun = place == OWN and bool(options.get("pretrained"))
     if place == "timm":
         _check_timm_name(str(options["model_name"]))
     module = _built(name, network, () if listed else spec.arguments, options)
-    return Loaded(module, label=str(options["model_name"]) if place == "timm" else spec.name, random=listed)
+    label = str(options["model_name"]) if place == "timm" else spec.name
+    notices = (str(vars(module).get("origin", "")),) if begun else ()
+    return Loaded(module, label=label, random=listed and not begun, notices=notices)
 
 
 def _split(source: str) -> tuple[str, str] | None:
@@ -79,7 +85,7 @@ def _split(source: str) -> tuple[str, str] | None:
 
 def find_listed(package: str, name: str) -> Network:
     """The public callable of that name defined in a package of the list."""
-    if package == "voxplain.score.networks":
+    if package == OWN:
         from voxplain.score.networks import NETWORKS
 
         table: Mapping[str, Network] = NETWORKS
@@ -133,7 +139,8 @@ def quiet_options(name: str, network: Network, spec: Spec) -> dict[str, Any]:
 
 
 def _refuse_download(name: str, key: str, value: object) -> None:
-    fetches = bool(value) and (key.startswith(DOWNLOADING) or key in ("pretrained_cfg", "hf_hub_id"))
+    own_file = name.startswith(f"{OWN}:") and key == "pretrained"
+    fetches = bool(value) and not own_file and (key.startswith(DOWNLOADING) or key in ("pretrained_cfg", "hf_hub_id"))
     remote = isinstance(value, str) and ("://" in value or (key == "model_name" and ":" in value))
     if fetches or remote:
         raise OptionError(f"{name}: {key}={value!r} would load weights, but nothing is downloaded; pass --weights FILE")

@@ -9,6 +9,7 @@ import sys
 import zipfile
 from collections.abc import Collection, Iterator
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Self
@@ -17,6 +18,8 @@ import torch
 from torch import Tensor, nn
 
 from voxplain.errors import FileError, InputError, VoxplainError, missing_extra, shortened
+from voxplain.score.keras_graph import free_name
+from voxplain.score.keras_translated import translated
 from voxplain.score.loaded import Loaded, existing_file, first_line
 from voxplain.score.trust import demand_trust, is_trusted
 from voxplain.types import Access
@@ -24,7 +27,8 @@ from voxplain.types import Access
 CODE_LAYERS = ("Lambda", "__lambda__", "TorchModuleWrapper", "TFSMLayer", "JaxLayer", "FlaxLayer")
 """Layers that carry code or pickles inside the file."""
 
-REASON = "it is a Keras model, whose operations are Keras's own"
+REASON = "it is a Keras model that runs in Keras's own operations"
+"""Why backward rules are out of reach; where the model could be translated they are not."""
 
 Document = dict[str, Any]
 
@@ -38,16 +42,19 @@ def load_keras(source: str, trust: Collection[str] = ()) -> Loaded:
     keras = _keras(source)
     for name in found:
         _register(name)
-    module = KerasNetwork(source, _model(keras, path, safe=not is_trusted(trust, source)))
+    model = _model(keras, path, safe=not is_trusted(trust, source))
+    module = KerasNetwork(source, model)
+    network = translated(model, module.sizes, last=module.last)
+    why_not = network if isinstance(network, str) else ""
     return Loaded(
-        module,
+        module if isinstance(network, str) else network,
         label=path.stem,
-        access=Access.LAYERS,
-        reason=REASON,
+        access=Access.LAYERS if why_not else None,
+        reason=f"{REASON}: {why_not}" if why_not else "",
         fixed_batch=module.sizes[0],
         channels=module.sizes[1],
         rank=len(module.sizes) - 2,
-        notices=_ending(module.network),
+        notices=_ending(model),
     )
 
 
@@ -135,9 +142,10 @@ def _model(keras: ModuleType, path: Path, *, safe: bool) -> nn.Module:
 
 
 class KerasNetwork(nn.Module):
-    """A Keras model that takes and returns channels first; its layers stand under their Keras names.
+    """A Keras model as it is, where it cannot be translated: it takes and returns channels first.
 
-    Each layer is followed by an identity that sees its output channels first: there, it is tapped.
+    Its layers stand under their Keras names. Each is followed by an identity that sees its output channels first:
+    there, it is tapped.
     """
 
     def __init__(self, source: str, model: Any) -> None:
@@ -150,7 +158,7 @@ class KerasNetwork(nn.Module):
         for layer in _layers(model):
             kind = SummaryTap if re.search("Pooling|Dropout", type(layer).__name__) else Tap
             tap = kind(len(shape) - 2, last=self.last)
-            self.add_module(_free_name(self, layer.name), tap)
+            self.add_module(free_name(layer.name, partial(hasattr, self)), tap)
             layer.register_forward_hook(tap.pass_through)
         self.eval()
 
@@ -212,13 +220,6 @@ def _layers(model: Any) -> Iterator[Any]:
             yield from _layers(layer)
         elif type(layer).__name__ != "InputLayer":
             yield layer
-
-
-def _free_name(module: nn.Module, name: str) -> str:
-    """The layer's name as a module may carry it, numbered where it is taken."""
-    plain = name.replace(".", "_")
-    names = (plain, *(f"{plain}_{number}" for number in range(2, 1000)))
-    return next(name for name in names if not hasattr(module, name))
 
 
 def _channels_last(model: Any) -> bool:

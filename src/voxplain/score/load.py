@@ -15,7 +15,9 @@ from voxplain.score.exported import load_exported
 from voxplain.score.keras import load_keras
 from voxplain.score.loaded import RANDOM, Loaded, existing_file, first_line
 from voxplain.score.model import Model
+from voxplain.score.nnunet import is_nnunet, load_nnunet
 from voxplain.score.onnx import load_onnx
+from voxplain.score.released import is_released, load_released
 from voxplain.score.trust import demand_trust
 from voxplain.score.weights import TORCH_SUFFIXES, is_torchscript, load_weights, read_checkpoint
 from voxplain.types import Head
@@ -36,14 +38,14 @@ def load_model(
     """The model that `source` names, with `weights` put in, ready to be explained.
 
     `source` is `package.module:callable(option=value)`, the name of a small network, a `.pt2`, `.onnx`, `.keras` or
-    `.h5` file, a MONAI bundle folder, or (trusted) a Python file or a pickled network. Everything that would run code
-    of others raises `TrustError` until `trust` has its name; nothing is downloaded.
+    `.h5` file, a MONAI bundle folder, a folder of `voxplain train`, or (trusted) a Python file or a pickled network.
+    Everything that would run code of others raises `TrustError` until `trust` has its name; nothing is downloaded.
     """
     loaded = _loaded(str(source), Path(weights) if weights is not None else None, trust)
     return Model.of(
         loaded.module,
         output=output,
-        head=head,
+        head=loaded.head if head == "auto" else head,
         class_names=class_names or loaded.class_names,
         access=loaded.access,
         reason=loaded.reason,
@@ -60,7 +62,7 @@ def _loaded(source: str, weights: Path | None, trust: Collection[str]) -> Loaded
     if is_call(source):
         return _weighed(load_callable(source, trust), weights, trust)
     if source.strip() and path.is_dir():
-        return load_bundle(source, weights, trust)
+        return _folder(path, source, weights, trust)
     if suffix in TORCH_SUFFIXES:
         return _weighed(_pickled(source, trust), weights, trust)
     if suffix in (".safetensors", ".npz"):
@@ -73,6 +75,12 @@ def _loaded(source: str, weights: Path | None, trust: Collection[str]) -> Loaded
     if re.fullmatch(r"\s*[A-Za-z_]\w*\s*(\(.*)?", source, re.DOTALL):
         return _weighed(load_callable(source, trust), weights, trust)
     raise _unknown(source)
+
+
+def _folder(path: Path, source: str, weights: Path | None, trust: Collection[str]) -> Loaded:
+    if is_released(path):
+        return load_released(path, weights)
+    return load_nnunet(source, weights, trust) if is_nnunet(path) else load_bundle(source, weights, trust)
 
 
 def _complete(source: str, suffix: str, trust: Collection[str]) -> Loaded:

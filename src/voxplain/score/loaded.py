@@ -6,7 +6,7 @@ from pathlib import Path
 from torch import nn
 
 from voxplain.errors import FileError
-from voxplain.types import Access
+from voxplain.types import Access, Head
 
 RANDOM = "no --weights were given, so the network's weights are random"
 """The notice on a network that nobody has trained."""
@@ -31,6 +31,8 @@ class Loaded:
     """Spatial dimensions it wants (2 or 3), where the source says so."""
     class_names: tuple[str, ...] = ()
     """Names of the output channels, where the source says so."""
+    head: Head = "auto"
+    """How its numbers become probabilities, where the source says so."""
     random: bool = False
     """True where the weights are those the network was born with."""
     notices: tuple[str, ...] = ()

@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from voxplain.ops.relabel import FewRelabelled
 from voxplain.score.choice import probabilities, resolved, scores
 from voxplain.score.model import Model
 from voxplain.score.target import ClassScore, Region, Regression, Target
@@ -73,6 +74,9 @@ def _segmentation(output: Tensor, model: Model) -> Prediction:
     values = scores(output, model.head)[0]
     overlapping = resolved(output, model.head) == "multi_label"
     best = values.argmax(dim=0)
+    finish = getattr(model.module, "postprocess", None)
+    if isinstance(finish, FewRelabelled) and not overlapping:
+        best = finish(best)
     labels = torch.where(values.amax(dim=0) > 0, best + 1, 0) if overlapping else best
     count = len(values)
     inside = values > 0 if overlapping else torch.stack([best == n for n in range(count)])

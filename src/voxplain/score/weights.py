@@ -2,7 +2,7 @@
 
 import warnings
 import zipfile
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from pickle import UnpicklingError
 
@@ -17,7 +17,7 @@ from voxplain.score.trust import demand_trust, is_trusted
 WRAPPERS = ("state_dict", "model_state_dict", "model_state", "model", "network", "net", "weights", "params")
 """Keys under which training loops store the weights, in the order in which they are looked for."""
 
-PREFIXES = ("module.", "model.", "net.", "network.", "_orig_mod.")
+PREFIXES = ("module.", "model.", "net.", "network.", "backbone.", "_orig_mod.")
 """What wrappers such as DataParallel, Lightning and torch.compile put before every name."""
 
 TORCH_SUFFIXES = (".pt", ".pth", ".ckpt", ".bin", ".tar")
@@ -26,16 +26,27 @@ SUFFIXES = (".safetensors", ".npz", *TORCH_SUFFIXES)
 Weights = dict[str, Tensor]
 
 
-def load_weights(module: nn.Module, path: Path, trust: Collection[str] = ()) -> tuple[str, ...]:
+def load_weights(
+    module: nn.Module, path: Path, trust: Collection[str] = (), adapt: Callable[[Weights], Weights] = dict
+) -> tuple[str, ...]:
     """Put the weights of a file into `module` and return notices on what was unwrapped on the way.
 
-    Raises `FileError` for an unreadable file, `TrustError` for a pickled one, `InputError` where it does not fit.
+    `adapt` changes them once their names are the module's and before they are checked. Raises `FileError` for an
+    unreadable file, `TrustError` for a pickled one, `InputError` where it does not fit.
     """
     weights, notices = read_weights(path, trust)
+    return (*notices, *put_weights(module, weights, str(path), adapt))
+
+
+def put_weights(
+    module: nn.Module, weights: Weights, name: str, adapt: Callable[[Weights], Weights] = dict
+) -> tuple[str, ...]:
+    """Put weights that were read from `name` into `module`, as `load_weights` does."""
     weights, stripped = _without_prefixes(weights, module.state_dict().keys())
-    _check_fit(str(path), weights, module.state_dict())
+    weights = adapt(weights)
+    _check_fit(name, weights, module.state_dict())
     module.load_state_dict(weights, strict=False)  # checked above; batch counters of norms may be missing
-    return (*notices, *stripped)
+    return stripped
 
 
 def read_weights(path: Path, trust: Collection[str] = ()) -> tuple[Weights, tuple[str, ...]]:
