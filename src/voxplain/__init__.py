@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from voxplain.study.plan import Plan as Plan
     from voxplain.study.run import run as run
     from voxplain.study.simulate import simulate as simulate
+    from voxplain.study.train import train as train
 
 __version__ = "0.1.0"
 
@@ -69,6 +70,7 @@ __all__ = [
     "run",
     "simulate",
     "target",
+    "train",
 ]
 
 

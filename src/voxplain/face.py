@@ -38,6 +38,7 @@ FACE = {
     "run": "study.run:run",
     "simulate": "study.simulate:simulate",
     "target": "score.target:target",
+    "train": "study.train:train",
 }
 """Public name -> the module under `voxplain` it lives in, and its name there (none: the package itself, callable)."""
 
@@ -50,12 +51,16 @@ def public(name: str) -> Any:
 
 
 def answer_calls(package: str, inside: str) -> None:
-    """Make calling a package call the function `inside` ('module:name' below it, fetched when first called)."""
+    """Make calling a package call the function `inside` ('module:name', fetched when first called).
+
+    The module is one below the package, or by its full name one of another package.
+    """
     module, _, name = inside.rpartition(":")
+    full = module if module.startswith("voxplain.") else f"{package}.{module}"
 
     class Answering(ModuleType):
         def __call__(self, *arguments: Any, **options: Any) -> Any:
-            home = import_module(f"{package}.{module}") if module else self
+            home = import_module(full) if module else self
             return getattr(home, name)(*arguments, **options)
 
     sys.modules[package].__class__ = Answering

@@ -12,7 +12,7 @@ MODEL: dict[str, dict[str, Any]] = {
         "required": True,
         "metavar": "MODEL",
         "help": "package.module:callable(option=value), a name from 'voxplain models', a .pt2, .onnx or .keras file, "
-        "or a MONAI bundle folder",
+        "a MONAI bundle folder, or a folder of 'voxplain train'",
     },
     "--weights": {"type": Path, "metavar": "FILE", "help": ".safetensors, .npz or .pt with a state dict"},
     "--output": {"metavar": "NAME", "help": "which part of the model's output is meant, such as 0 or logits"},

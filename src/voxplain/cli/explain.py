@@ -73,7 +73,7 @@ def _plan(chosen: argparse.Namespace) -> "Plan":
     from voxplain.score.target import target
     from voxplain.study.plan import Plan
 
-    prepare = preparing.read(chosen)
+    prepare = preparing.read(chosen, chosen.model)
     asked = tuple(target(one) for one in chosen.target or ()) or (None,)
     names = tuple(name.strip() for name in (chosen.class_names or "").split(",") if name.strip())
     early = [method(one) for one in chosen.method or () if one != "all"]

@@ -19,6 +19,7 @@ COMMANDS = {
     "explain": "explain what a model says about one image or a table of cases",
     "fuse": "join the maps of several runs, such as those of several models, into one map a case",
     "simulate": "make images whose truth is known: phantoms with masks and a table",
+    "train": "train a network as a recipe says, on data or on simulated images",
     "report": "write the page of a run folder again",
     "methods": "list the attribution methods",
     "targets": "list the targets: which number of the model's output is meant",

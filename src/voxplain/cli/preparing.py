@@ -54,15 +54,26 @@ def add(group: argparse._ArgumentGroup) -> None:
             group.add_argument(f"--{flag}", action="store_true", default=None, help=line)
 
 
-def read(chosen: argparse.Namespace) -> "Prepare":
-    """The preparation of the file, with the flags that were given on top."""
+def read(chosen: argparse.Namespace, model: str = "") -> "Prepare":
+    """The preparation of the file, else the one in the folder `model`, with the flags that were given on top."""
     from dataclasses import replace
 
     from voxplain.data.prepare import Prepare
 
-    base = Prepare.read(chosen.prepare) if chosen.prepare else Prepare()
+    brought = Path(model) / "prepare.toml"
+    file = chosen.prepare or (brought if model and brought.is_file() else None)
+    base = Prepare.read(file) if file else Prepare(**_planned(Path(model)) if model else {})
     given = {flag.replace("-", "_"): getattr(chosen, flag.replace("-", "_")) for flag in FLAGS}
     return replace(base, **{name: _value(name, raw) for name, raw in given.items() if raw is not None})
+
+
+def _planned(folder: Path) -> dict[str, Any]:
+    """What the plans of an nnU-Net folder say; nothing for any other model."""
+    if not (folder / "plans.json").is_file():
+        return {}
+    from voxplain.score.nnunet import is_nnunet, planned_preparation
+
+    return planned_preparation(folder)[0] if is_nnunet(folder) else {}
 
 
 def _value(name: str, raw: Any) -> Any:

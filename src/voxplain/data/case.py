@@ -39,18 +39,22 @@ class Case:
     """The slice of a volume that is meant, for models of single slices, from 0."""
 
 
-def read_cases(table: Source, *, resample_slices: bool = False) -> list[Case]:
+def read_cases(
+    table: Source, *, resample_slices: bool = False, columns: Mapping[str, Sequence[str]] | None = None
+) -> list[Case]:
     """The cases of a CSV table (comma, semicolon or tab): columns image, or one a channel, and optionally the others.
 
-    Paths are relative to the table. Headers are read at once, voxels when used. Raises `InputError` that names the
-    row (as a spreadsheet counts: the header is row 1) for missing files, doubled ids and values that cannot be.
+    Paths are relative to the table. Headers are read at once, voxels when used. `columns` gives a reserved name the
+    names that this column may have in the table, best first: {'group': ('group', 'patient_id')}. Raises `InputError`
+    that names the row (as a spreadsheet counts: the header is row 1) for missing files, doubled ids and values that
+    cannot be.
     """
     table = Path(table)
-    columns, rows = _rows(table)
-    channels = ["image"] if "image" in columns else _channel_columns(columns, rows, table.parent)
+    names, rows = _rows(table, columns or {})
+    channels = ["image"] if "image" in names else _channel_columns(names, rows, table.parent)
     if not channels:
         raise InputError(
-            f"{table.name!r} must have a column 'image' or columns of image files, got {', '.join(columns)}"
+            f"{table.name!r} must have a column 'image' or columns of image files, got {', '.join(names)}"
         )
     cases: dict[str, int] = {}
     found = []
@@ -68,7 +72,7 @@ def read_cases(table: Source, *, resample_slices: bool = False) -> list[Case]:
     return found
 
 
-def _rows(table: Path) -> tuple[list[str], list[tuple[int, Row]]]:
+def _rows(table: Path, meanings: Mapping[str, Sequence[str]]) -> tuple[list[str], list[tuple[int, Row]]]:
     """Column names and the rows that are not empty, with their numbers."""
     if not table.exists():
         raise FileError(f"table {str(table)!r} does not exist")
@@ -80,6 +84,7 @@ def _rows(table: Path) -> tuple[list[str], list[tuple[int, Row]]]:
         raise FileError(f"{table.name!r} must be a table in UTF-8 text, got something else") from error
     # 'Mask' must not become an input channel for its capital.
     columns = [name.lower() if name.lower() in RESERVED else name for name in lines[0]] if lines else []
+    columns = _renamed(columns, meanings)
     rows: list[tuple[int, Row]] = [
         (n, dict(zip(columns, line, strict=False))) for n, line in enumerate(lines[1:], start=2) if any(line)
     ]
@@ -89,6 +94,13 @@ def _rows(table: Path) -> tuple[list[str], list[tuple[int, Row]]]:
     if doubled:
         raise InputError(f"{table.name!r} must name every column once, got {doubled[0]!r} twice")
     return columns, rows
+
+
+def _renamed(columns: list[str], meanings: Mapping[str, Sequence[str]]) -> list[str]:
+    """The columns under their reserved names; one that another column takes the name of has none any more."""
+    found = {meaning: next((name for name in names if name in columns), None) for meaning, names in meanings.items()}
+    taken = {name: meaning for meaning, name in found.items() if name is not None}
+    return [taken.get(name, "" if name in taken.values() else name) for name in columns]
 
 
 def _channel_columns(columns: Sequence[str], rows: Sequence[tuple[int, Row]], folder: Path) -> list[str]:
