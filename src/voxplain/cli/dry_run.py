@@ -39,7 +39,7 @@ def _print(found: "Forecast") -> None:
     for line in lines:
         print("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
     for cost in found.costs:
-        for note in [note for note in cost.notes if note.startswith(("incremental", "dense"))]:
+        for note in [note for note in cost.notes if note.startswith(("incremental", "dense", "activations"))]:
             print(f"{cost.method}: {note}")
         if cost.error:
             print(f"{cost.method}: no map: {cost.error}")

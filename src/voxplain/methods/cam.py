@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 
 from voxplain.methods.base import Map, Method
+from voxplain.score.found import Tapped
 from voxplain.score.layers import Tap, chosen_layer
-from voxplain.score.score import Score, Tapped
+from voxplain.score.score import Score
 from voxplain.types import Access, Quantity
 
 

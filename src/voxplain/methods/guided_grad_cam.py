@@ -11,9 +11,10 @@ from voxplain.methods.base import Map
 from voxplain.methods.cam import Cam, over_space, weighted
 from voxplain.ops.enlarge import enlarged
 from voxplain.score.activation_rules import GUIDED
+from voxplain.score.found import Graded, Tapped
 from voxplain.score.layers import Tap
 from voxplain.score.meeting import together
-from voxplain.score.score import Graded, Score, Tapped
+from voxplain.score.score import Score
 from voxplain.types import Access, Quantity
 
 

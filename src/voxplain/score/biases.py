@@ -17,7 +17,8 @@ from voxplain.errors import InputError, MemoryShort
 from voxplain.score.added import added
 from voxplain.score.call import Call
 from voxplain.score.cells import Cells, CellTracker, Place, even_cells
-from voxplain.score.score import Graded, Score
+from voxplain.score.found import Graded
+from voxplain.score.score import Score
 from voxplain.score.tokens import channels_last, folded, folded_shape
 from voxplain.score.watched import watched
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import types
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -11,11 +10,15 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.graph import GradientEdge, get_gradient_edge
 
 from voxplain.score.operation_kinds import BATCH_NORMS, CONVOLUTIONS, kind_of
 
 Node = Any
 """A node of autograd's graph; torch has no public type for it."""
+
+TENSORS = ("inputs", "outputs", "_leaves", "_results")
+"""What an operation may let go of: values, and its own graph."""
 
 
 @dataclass(frozen=True)
@@ -49,17 +52,54 @@ class Operation:
     """Operations with weights on the longest way from the image to here, this one included."""
     outputs: list[Tensor] = field(default_factory=list)
     """Values of the results, detached."""
+    shape: torch.Size = field(default_factory=torch.Size)
+    """Of the first result."""
     uses: int = 0
     """How many operations read a result directly."""
     after: weakref.ref[Operation] | None = None
     """A batch norm or bias that reads this operation's result; weak, as it holds this operation as its source."""
-    _leaves: list[Tensor] = field(default_factory=list)
-    _results: list[Tensor] = field(default_factory=list)
+    recall: Callable[[], None] | None = None
+    """Makes the tensors again that were let go; None where they never are."""
+    lean: bool = False
+    """Whether only its derivative will be asked for: then its own graph holds what torch saves for that and no more."""
+    differentiable: list[bool] = field(default_factory=list)
+    """Which results depend smoothly on the inputs; indices and comparisons do not."""
+    _leaves: list[Any] = field(default_factory=list)
+    _results: list[Any] = field(default_factory=list)
+
+    def __getattr__(self, name: str) -> Any:
+        """Asked only for what is not there: tensors that were let go come back."""
+        if name not in TENSORS or self.recall is None:
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        self.recall()
+        return self.__dict__[name]
+
+    @property
+    def held(self) -> bool:
+        """Whether its tensors are there now."""
+        return "outputs" in self.__dict__
+
+    def let_go(self) -> None:
+        """Give up all tensors but weights and other constants, until `recall` makes them again."""
+        for name in TENSORS:
+            self.__dict__.pop(name, None)
+
+    def slim(self) -> None:
+        """Give up the values that no derivative needs, where nothing else will be asked for."""
+        if self.lean:
+            self.__dict__.pop("inputs", None)
+            self.__dict__.pop("outputs", None)
+
+    def rescue(self, safe: Callable[[Tensor], Tensor]) -> None:
+        """Put what `safe` gives in the place of every tensor; used before memory is written to."""
+        if self.held:
+            self.inputs = [safe(value) for value in self.inputs]
+            self.outputs = [safe(value) for value in self.outputs]
 
     @cached_property
     def kind(self) -> str:
         """The family of the operation, by which rules are looked up: 'weights', 'rectifier', 'norm' ..."""
-        return kind_of(self.name, len(self.inputs))
+        return kind_of(self.name, len(self.sources))
 
     @property
     def folded(self) -> Operation | None:
@@ -75,9 +115,9 @@ class Operation:
     def channel_axis(self) -> int:
         """The axis of the result's channels, for an operation with weights."""
         if self.name not in CONVOLUTIONS:
-            return self.output.ndim - 1
+            return len(self.shape) - 1
         weight: Tensor = self.argument(1, "weight")
-        return self.output.ndim - weight.ndim + 1
+        return len(self.shape) - weight.ndim + 1
 
     @property
     def first(self) -> bool:
@@ -102,16 +142,20 @@ class Operation:
     def begin(self) -> Any:
         """Run the operation on leaves of its own graph; returns everything it gave."""
         with torch.enable_grad():
-            self._leaves = [value.detach().requires_grad_() for value in self.inputs]
-            given = self.call(self._leaves)
-        self._results = results_of(given)
-        self.outputs = [result.detach() for result in self._results]
+            leaves = [
+                _Begin.apply(torch.empty((), requires_grad=True), [value])
+                if self.lean
+                else value.detach().requires_grad_()
+                for value in self.inputs
+            ]
+            given = self.call(leaves)
+        results = results_of(given)
+        self.differentiable = [result.requires_grad for result in results]
+        self.outputs = [result.detach() for result in results]
+        self.shape = self.outputs[0].shape if results else self.shape
+        self._leaves = [get_gradient_edge(leaf) for leaf in leaves] if self.lean else leaves
+        self._results = [_end(result) for result in results] if self.lean else results
         return given
-
-    @property
-    def differentiable(self) -> list[bool]:
-        """Which results depend smoothly on the inputs; indices and comparisons do not."""
-        return [result.requires_grad for result in self._results]
 
     def derivative(self, grads: Sequence[Tensor | None]) -> list[Tensor | None]:
         """Gradients by the inputs for gradients by the results, from the operation's own graph: no second forward."""
@@ -136,6 +180,26 @@ class Operation:
             direct=[self.direct[place]],
             _leaves=[self._leaves[place]],
         )
+
+
+class _Begin(torch.autograd.Function):
+    """Where the graph of a lean operation begins: a node that, unlike a leaf, does not hold the value itself."""
+
+    @staticmethod
+    def forward(ctx: Any, anchor: Tensor, value: list[Tensor]) -> Tensor:
+        return value[0].detach()
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[None, None]:
+        return None, None
+
+
+def _begin(value: Tensor) -> Tensor:
+    return _Begin.apply(torch.empty((), requires_grad=True), [value])  # type: ignore[no-any-return]
+
+
+def _end(result: Tensor) -> GradientEdge | None:
+    return get_gradient_edge(result) if result.requires_grad else None
 
 
 def replaced(value: Any, kind: type, change: Callable[[Any], Any]) -> Any:
@@ -206,38 +270,5 @@ def is_bias(operation: Operation, source: Operation) -> bool:
     if operation.name != "add" or operation.kind != "shift" or operation.options:
         return False
     added = next((value for value in operation.arguments if isinstance(value, Tensor)), None)
-    axis, size = source.channel_axis, source.output.shape
+    axis, size = source.channel_axis, source.shape
     return added is not None and added.numel() == size[axis] == added.shape[axis - len(size) :][0]
-
-
-def body_of(function: Any) -> Callable[..., Any] | None:
-    """A torch function written in Python, as one whose inner operations can be seen; None for any other.
-
-    Torch's Python functions hand themselves to the active mode first; with the question taken out of their namespace
-    they run their body instead, operation by operation.
-    """
-    if not isinstance(function, types.FunctionType) or not _asks(function):
-        return None
-    if function not in _BODIES:
-        never = {name: _never for name in function.__globals__ if name.startswith("has_torch_function")}
-        body = types.FunctionType(
-            function.__code__,
-            {**function.__globals__, **never},
-            function.__name__,
-            function.__defaults__,
-            function.__closure__,
-        )
-        body.__kwdefaults__ = function.__kwdefaults__
-        _BODIES[function] = body
-    return _BODIES[function]
-
-
-_BODIES: dict[Any, Callable[..., Any]] = {}
-
-
-def _asks(function: types.FunctionType) -> bool:
-    return any(name.startswith("has_torch_function") for name in function.__globals__)
-
-
-def _never(*_: Any) -> bool:
-    return False

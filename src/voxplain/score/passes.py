@@ -19,7 +19,7 @@ from voxplain.score.execution import Kind
 from voxplain.score.layers import Catch, Tap, caught, checked
 from voxplain.score.memory import Ledger, short_of_memory
 from voxplain.score.model import Model
-from voxplain.score.rules import Pass, Rules, Tape, recorded
+from voxplain.score.rules import DERIVATIVE, Pass, Rules, Tape, recorded
 
 Read = Callable[[Tensor], tuple[Tensor, Choice]]
 """Output of a batch -> the meant numbers (batch,) or (batch, class), differentiable, and what they belong to."""
@@ -41,6 +41,8 @@ class Ask:
     """Layers whose activations and gradients are wanted."""
     rules: Rules | None = None
     """Rules for the way back; None for the derivative."""
+    stretch: int | None = None
+    """Bytes of the forward after which its activations are let go, to be computed again; None to keep them all."""
 
     @property
     def network(self) -> Model:
@@ -109,6 +111,11 @@ def alike(asks: Sequence[Ask]) -> list[list[int]]:
     return groups
 
 
+def computed_again(asks: Sequence[Ask]) -> bool:
+    """True where each backward of a pass computes its forward once more."""
+    return any(ask.stretch is not None for ask in asks)
+
+
 def same_number(one: Ask, choice: Choice, other: Ask, another: Choice) -> bool:
     """True where two asks want derivatives of the same number by the same rules: one backward answers both."""
     parts = zip(choice.parts(), another.parts(), strict=True)
@@ -131,7 +138,7 @@ class _Pass:
     catches: dict[str, tuple[Tensor, Cells]] = field(default_factory=dict)
     """Activation and cells of every layer asked for."""
     tape: Tape | None = None
-    """The recorded forward, where rules were asked for."""
+    """The recorded forward, where rules were asked for or activations are to be computed again."""
 
     @classmethod
     def through(cls, asks: Sequence[Ask]) -> _Pass:
@@ -144,9 +151,10 @@ class _Pass:
         leaf = batch.detach().to(model.device, model.dtype, copy=batch.is_inference()).requires_grad_(by_input)
         x = leaf.to(network.dtype, copy=True, memory_format=network.order)
         catches: dict[str, Catch] = {}
+        stretch = min((ask.stretch for ask in asks if ask.stretch is not None), default=None)
         with ExitStack() as around:
             ruled = any(ask.rules is not None for ask in asks)
-            tape = around.enter_context(recorded()) if ruled else None
+            tape = around.enter_context(recorded(stretch, lean=not ruled)) if ruled or stretch is not None else None
             if layers:
                 tracker = CellTracker(x)
                 catches = around.enter_context(caught(network, layers, tracker))
@@ -180,6 +188,7 @@ class _Pass:
         layers = tuple(dict.fromkeys(name for ask in asks for name in ask.layers))
         leaves = [self.leaf] if any(ask.gradient for ask in asks) else []
         asks[0].ledger.backwards += len(values)
+        asks[0].ledger.forwards += len(values) * computed_again(self.asks)
         found, met = self._backward(asks[0], values, [*leaves, *(self.catches[name][0] for name in layers)], keep)
         gradient = found.pop(0).contiguous() if leaves else None
         taps = {name: self._tap(name, part, len(values)) for name, part in zip(layers, found, strict=True)}
@@ -204,8 +213,11 @@ class _Pass:
         met: Pass | None = None
         found: Sequence[Tensor | None]
         try:
-            if ask.rules is None or self.tape is None:
+            if self.tape is None:
                 found = torch.autograd.grad(values.sum(), inputs, allow_unused=True, retain_graph=keep)
+            elif ask.rules is None:
+                with self.tape.using(DERIVATIVE, keep=keep):
+                    found = torch.autograd.grad(values.sum(), inputs, allow_unused=True, retain_graph=keep)
             else:
                 found, met = self.tape.gradients(ask.rules, self.output, values, inputs, keep=keep)
                 ask.ledger.note(met.covered, met.missed)

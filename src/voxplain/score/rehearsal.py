@@ -16,7 +16,7 @@ from torch import Tensor
 
 from voxplain.score.choice import Choice
 from voxplain.score.memory import Ledger
-from voxplain.score.passes import Answer, Ask, alike, answered, same_number
+from voxplain.score.passes import Answer, Ask, alike, answered, computed_again, same_number
 from voxplain.score.score import Score
 from voxplain.score.watched import is_watched
 
@@ -53,14 +53,19 @@ class _Prompter:
         earnest = [number for number, ask in enumerate(asks) if ask.layers or is_watched(ask.model)]
         found = answered([replace(asks[number], ledger=Ledger()) for number in earnest]) if earnest else []
         told = dict(zip(earnest, found, strict=True))
-        return [told[number] if number in told else self._made_up(ask) for number, ask in enumerate(asks)]
+        output = self._invented(len(asks[0].batch))
+        return [told[number] if number in told else self._made_up(ask, output) for number, ask in enumerate(asks)]
 
-    def _made_up(self, ask: Ask) -> Answer | Exception:
-        count = len(ask.batch)
+    def _invented(self, count: int) -> Tensor:
+        """What the network might say about a batch; all who ask about the same one hear the same."""
         like = self._output[:1].expand(count, *self._output.shape[1:])
         noise = torch.randn(like.shape, generator=self._draws, dtype=torch.float64).to(like)
+        return like + SPREAD * like.abs().amax() * noise
+
+    @staticmethod
+    def _made_up(ask: Ask, output: Tensor) -> Answer | Exception:
         try:
-            values, choice = ask.read(like + SPREAD * like.abs().amax() * noise)
+            values, choice = ask.read(output)
         except Exception as error:  # noqa: BLE001 - handed to whoever asked, as a pass does
             return error
         gradient = torch.ones_like(ask.batch) if ask.gradient else None
@@ -68,7 +73,7 @@ class _Prompter:
 
     @staticmethod
     def _count(asks: Sequence[Ask], said: Sequence[Answer | Exception]) -> None:
-        """One forward for all, and one backward for each number and set of rules that is differentiated."""
+        """One forward for all, one backward for each number and set of rules, and what these compute again."""
         asks[0].ledger.forwards += len(asks[0].batch)
         pairs = [
             (ask, answer.choice)
@@ -80,3 +85,4 @@ class _Prompter:
             if not any(same_number(ask, choice, *other) for other in seen):
                 seen.append((ask, choice))
                 ask.ledger.backwards += len(ask.batch)
+                ask.ledger.forwards += len(ask.batch) * computed_again(asks)

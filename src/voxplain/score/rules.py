@@ -8,7 +8,6 @@ set has no say), so plain gradients and all rules come from the same forward.
 
 from __future__ import annotations
 
-import weakref
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -21,20 +20,21 @@ from torch.autograd.function import once_differentiable
 from torch.overrides import TorchFunctionMode
 
 from voxplain.errors import InputError
-from voxplain.score.operation import (
-    Operation,
-    Slot,
-    body_of,
-    depth_of,
-    is_batch_norm,
-    is_bias,
-    replaced,
-    source_of,
-    tensors_in,
-)
+from voxplain.score.operation import Operation, replaced, tensors_in
 from voxplain.score.operation_kinds import JOINS, KINDS, MOVES, NATIVE, in_place, plain_name
+from voxplain.score.recording import (
+    body_of,
+    count_uses,
+    fold,
+    has_constants,
+    move_of,
+    operation_of,
+    shows_input,
+    without_change,
+)
 from voxplain.score.rules_blind_spots import no_checkpoints, plainly_saved, refuse_hidden
 from voxplain.score.rules_storage import Keepers
+from voxplain.score.stretches import Stretches
 
 Rule = Callable[[Operation, Tensor, "Pass"], Sequence[Tensor | None]]
 """What goes back to each followed input, given what came back to the result (same shapes as the tensors)."""
@@ -101,7 +101,7 @@ class Pass:
     def answer(self, operation: Operation, grads: Sequence[Tensor | None]) -> Sequence[Tensor | None]:
         """What goes back to the inputs of an operation."""
         if all(grad is None for grad in grads):
-            return [None] * len(operation.inputs)
+            return [None] * len(operation.sources)
         rule = self.rules.rule(operation)
         if operation.kind in ("rectifier", "squash", "clamp", "maximum"):
             (self.missed if rule is None else self.covered)[operation.name] += 1
@@ -125,16 +125,28 @@ class _Node(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
-        return (None, None, *ctx.tape.current.answer(ctx.operation, grads))
+        stretches = ctx.tape.stretches
+        if stretches is not None:
+            stretches.reached(ctx.operation)
+        found = ctx.tape.current.answer(ctx.operation, grads)
+        if stretches is not None:
+            stretches.passed(ctx.operation)
+        return (None, None, *found)
 
 
 class Tape(TorchFunctionMode):
-    """Records the forward that runs inside it; `gradients` plays it back under any rules, as often as wanted."""
+    """Records the forward that runs inside it; `gradients` plays it back under any rules, as often as wanted.
 
-    def __init__(self) -> None:
+    With `stretch` it keeps no more of the forward than about so many bytes and what later parts read of earlier ones;
+    the rest is computed again in each backward. `lean` keeps what derivatives need: backwards by rules compute more.
+    """
+
+    def __init__(self, stretch: int | None = None, *, lean: bool = False) -> None:
         super().__init__()
+        self._lean = lean and stretch is not None
         self.current = Pass(DERIVATIVE)
         self._keepers = Keepers()
+        self.stretches = None if stretch is None else Stretches(stretch, self._keepers)
         self._inside: list[Any] = []
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -143,9 +155,9 @@ class Tape(TorchFunctionMode):
         followed = [tensor for tensor in tensors_in([args, kwargs]) if tensor.requires_grad]
         if name in NATIVE or not torch.is_grad_enabled() or not followed:
             if in_place(name):
-                self._keepers.before_change(next(tensors_in(args)))
+                self._before_change(next(tensors_in(args)))
             return func(*args, **kwargs)
-        if name in MOVES and not (name in JOINS and _has_constants(args, kwargs)):
+        if name in MOVES and not (name in JOINS and has_constants(args, kwargs)):
             return self._moved(func, name, args, kwargs, followed)
         body = None if func in self._inside else body_of(func)
         if body is None:
@@ -158,46 +170,64 @@ class Tape(TorchFunctionMode):
             self._inside.pop()
 
     def _moved(self, func: Any, name: str, args: Any, kwargs: Any, followed: Sequence[Tensor]) -> Any:
-        if in_place(name):
-            self._keepers.before_change(next(tensors_in(args)))
+        changes = in_place(name)
+        reads = [] if self.stretches is None or changes else self.stretches.read(followed)
+        if changes:
+            self._before_change(next(tensors_in(args)))
         with plainly_saved():
             given = func(*args, **kwargs)
-        _count_uses(followed)
+        count_uses(followed)
+        if self.stretches is not None and not changes:
+            self.stretches.note(move_of(func, args, kwargs), reads, list(tensors_in(given)))
         return given
+
+    def _before_change(self, tensor: Tensor) -> None:
+        self._keepers.before_change(tensor)
+        if self.stretches is not None:
+            self.stretches.changed(tensor)
 
     def _recorded(self, func: Any, name: str, args: Any, kwargs: Any) -> Any:
         function, changed = func, None
         if in_place(name):
-            changed, name, function = next(tensors_in(args)), name[:-1], _without_change(func)
+            changed, name, function = next(tensors_in(args)), name[:-1], without_change(func)
         followed: list[Tensor] = []
-        operation = _operation(name, function, args, kwargs, followed)
+        operation = operation_of(name, function, args, kwargs, followed, lean=self._lean)
+        reads = [] if self.stretches is None else self.stretches.begin(operation, followed)
         if changed is not None:
-            self._keepers.keep(operation)  # it reads what it is about to write
-            self._keepers.before_change(changed)
+            self._keepers.keep(operation, operation.inputs)  # it reads what it is about to write
+            self._before_change(changed)
         with plainly_saved():
             given = operation.begin()
         if not any(operation.differentiable):
             return given
-        if changed is None and _shows(operation):
+        if changed is None and shows_input(operation):
             return self._moved(func, name, args, kwargs, followed)
-        _count_uses(followed)
-        _fold(operation)
-        results = iter(_Node.apply(self, operation, *followed))
-        self._keepers.keep(operation)
-        if changed is None:
-            return replaced(given, Tensor, lambda _: next(results))
-        if changed.requires_grad and not changed._is_view():  # noqa: SLF001
-            changed.detach_()  # else what it was before would be sent zeros on the way back
-        return changed.copy_(next(results))  # autograd's own bookkeeping: views of it change and are followed too
+        count_uses(followed)
+        fold(operation)
+        results = _Node.apply(self, operation, *followed)
+        self._keepers.keep(operation, (*operation.inputs, *operation.outputs))
+        if changed is not None:
+            results = [_written(changed, results[0])]
+        if self.stretches is not None:
+            self.stretches.note(operation, reads, results)
+        given_on = iter(results)
+        return results[0] if changed is not None else replaced(given, Tensor, lambda _: next(given_on))
 
     @contextmanager
-    def using(self, rules: Rules) -> Iterator[Pass]:
-        """Backwards of this block through the recorded graph follow `rules`; gives what they met."""
+    def using(self, rules: Rules, *, keep: bool = True) -> Iterator[Pass]:
+        """The backward of this block through the recorded graph follows `rules`; gives what it met.
+
+        Unless there is another one to come, what it needs may be given up on the way.
+        """
         before, self.current = self.current, Pass(rules)
+        if self.stretches is not None:
+            self.stretches.turn(not keep)
         try:
             yield self.current
         finally:
             self.current = before
+            if self.stretches is not None:
+                self.stretches.rest()
 
     def gradients(
         self,
@@ -216,79 +246,23 @@ class Tape(TorchFunctionMode):
         refuse_hidden(output, rules.name)
         (start,) = torch.autograd.grad(values.sum(), output, retain_graph=True)
         start = start if rules.start == "derivative" else start * output.detach()
-        with self.using(rules) as met:
+        with self.using(rules, keep=keep) as met:
             if rules.start == "relevance":
                 met.absorb(values.detach().sum() - start.sum())  # a constant in the target, such as a reference
             found = torch.autograd.grad(output, list(inputs), start, retain_graph=keep, allow_unused=True)
         return list(found), met
 
 
+def _written(changed: Tensor, result: Tensor) -> Tensor:
+    """The tensor that an in-place operation changes, with the result in it."""
+    if changed.requires_grad and not changed._is_view():  # noqa: SLF001
+        changed.detach_()  # else what it was before would be sent zeros on the way back
+    return changed.copy_(result)  # autograd's own bookkeeping: views of it change and are followed too
+
+
 @contextmanager
-def recorded() -> Iterator[Tape]:
-    """A tape of the forward passes that run in this block."""
-    tape = Tape()
+def recorded(stretch: int | None = None, *, lean: bool = False) -> Iterator[Tape]:
+    """A tape of the forward passes that run in this block; see `Tape` for the options."""
+    tape = Tape(stretch, lean=lean)
     with no_checkpoints(), tape:
         yield tape
-
-
-def _operation(name: str, function: Any, args: Any, kwargs: Any, followed: list[Tensor]) -> Operation:
-    """The record of a call; the followed tensors are put into `followed` in the order of their slots."""
-
-    def slot(tensor: Tensor) -> Tensor | Slot:
-        if not tensor.requires_grad:
-            return tensor
-        followed.append(tensor)
-        return Slot(len(followed) - 1)
-
-    arguments, options = replaced(tuple(args), Tensor, slot), replaced(dict(kwargs), Tensor, slot)
-    nodes = [tensor.grad_fn for tensor in followed]
-    operation = Operation(
-        name=name,
-        function=function,
-        arguments=arguments,
-        options=options,
-        inputs=[tensor.detach() for tensor in followed],
-        sources=[source_of(node) for node in nodes],
-        direct=[hasattr(node, "operation") for node in nodes],
-        depth=max(depth_of(node) for node in nodes),
-    )
-    operation.depth += operation.kind == "weights"
-    return operation
-
-
-def _without_change(function: Any) -> Any:
-    """The form of an in-place operation that returns a new tensor."""
-    packet = getattr(function, "overloadpacket", None)  # an operation of an exported program
-    if packet is not None:
-        return getattr(getattr(torch.ops.aten, packet.__name__.rstrip("_")), function._overloadname)  # noqa: SLF001
-    name = plain_name(function)[:-1]
-    for owner in (torch._C._nn, torch.Tensor, torch):  # noqa: SLF001
-        if hasattr(owner, name):
-            return getattr(owner, name)
-    return lambda first, *args, **kwargs: function(first.clone(), *args, **kwargs)
-
-
-def _shows(operation: Operation) -> bool:
-    """True where a result is only another view of an input: it must stay one, as writing to it changes both."""
-    inputs = {value.untyped_storage().data_ptr() for value in operation.inputs}
-    return any(result.untyped_storage().data_ptr() in inputs for result in operation.outputs)
-
-
-def _count_uses(followed: Sequence[Tensor]) -> None:
-    for tensor in followed:
-        operation: Operation | None = getattr(tensor.grad_fn, "operation", None)
-        if operation is not None:
-            operation.uses += 1
-
-
-def _fold(operation: Operation) -> None:
-    """Tell a layer with weights that the batch norm or the bias which follows belongs to it."""
-    source = operation.sources[0]
-    if source is None or source.kind != "weights" or not operation.direct[0] or len(operation.inputs) > 1:
-        return
-    if is_batch_norm(operation, source) or is_bias(operation, source):
-        source.after = weakref.ref(operation)
-
-
-def _has_constants(args: Any, kwargs: Any) -> bool:
-    return any(tensor.is_floating_point() and not tensor.requires_grad for tensor in tensors_in([args, kwargs]))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple, TypeVar
+from typing import TypeVar
 
 import torch
 from jaxtyping import Float
@@ -17,12 +17,14 @@ from torch import Tensor, nn
 
 from voxplain.errors import InputError, MemoryShort, OptionError
 from voxplain.score.choice import Choice, joined
+from voxplain.score.execution import Kind
+from voxplain.score.found import Graded, Piece, Ruled, Tapped
 from voxplain.score.layers import Tap
-from voxplain.score.memory import Ledger, evened, plan_chunk, short_of_memory
+from voxplain.score.memory import Ledger, Way, evened, key_of, plan_chunk, short_of_memory
 from voxplain.score.model import Model
 from voxplain.score.passes import Answer, Ask, answered
 from voxplain.score.regions import check_count, rows_of
-from voxplain.score.rules import Pass, Rules
+from voxplain.score.rules import Rules
 from voxplain.score.target import Target
 from voxplain.score.target import target as as_target
 from voxplain.types import Access
@@ -32,42 +34,6 @@ Make = Callable[[Tensor], tuple[Tensor, Tensor]]
 
 
 T = TypeVar("T")
-
-
-class Piece(NamedTuple):
-    """What one chunk of a stream gave: which samples (n,), their scores (n,) and gradients (empty if not asked for).
-
-    Scores are (n, class) where those of every class were asked for.
-    """
-
-    samples: Tensor
-    values: Tensor
-    gradient: Tensor
-
-
-class Graded(NamedTuple):
-    """Scores (batch,), float64, their gradient by the input, and the class or output number explained (batch,)."""
-
-    values: Tensor
-    gradient: Tensor
-    classes: Tensor
-
-
-class Ruled(NamedTuple):
-    """As `Graded`, by backward rules, with what each chunk's way back met."""
-
-    values: Tensor
-    gradient: Tensor
-    classes: Tensor
-    met: list[Pass]
-
-
-class Tapped(NamedTuple):
-    """Scores (batch,), float64, one tap a layer, and the class or output number explained (batch,)."""
-
-    values: Tensor
-    taps: list[Tap]
-    classes: Tensor
 
 
 class Score:
@@ -200,13 +166,20 @@ class Score:
         self._require(Access.GRADIENT, "taking gradients")
 
         def work(index: Tensor) -> Piece:
-            values, gradient = _parts(self._asked(*make(index), gradient=True))
+            values, gradient = _parts(self._asked(*make(index), gradient=True, width=width))
             return Piece(index, values.to(like.device), gradient.to(like.device))
 
         return self._chunks(count, like, work, backward=True, width=width)
 
     def _asked(
-        self, batch: Tensor, rows: Tensor, *, every: bool = False, gradient: bool = False, layers: tuple[str, ...] = ()
+        self,
+        batch: Tensor,
+        rows: Tensor,
+        *,
+        every: bool = False,
+        gradient: bool = False,
+        layers: tuple[str, ...] = (),
+        width: int = 1,
     ) -> Answer:
         """The answer of one pass; `rows` are the samples of the clean batch that these were made from."""
 
@@ -217,7 +190,8 @@ class Score:
 
         meaning = f"{self.target}{' of every class' if every else ''}"
         rules = self.rules if gradient or layers else None
-        (answer,) = self.ask([Ask(self.model, batch, read, meaning, self.ledger, gradient, layers, rules)])
+        stretch = self._stretch(batch, layers, width) if gradient or layers else None
+        (answer,) = self.ask([Ask(self.model, batch, read, meaning, self.ledger, gradient, layers, rules, stretch)])
         if isinstance(answer, Exception):
             raise answer
         return answer
@@ -252,7 +226,7 @@ class Score:
         """The loop: `work` on index chunks of the planned size, halved and tried again where memory runs out."""
         if count < 1 or len(like) < 1:
             raise InputError(f"input must hold at least one sample, got {tuple(like.shape)}")
-        size, start = evened(max(1, self._planned(like, backward, layers) // width), count), 0
+        size, start = evened(max(1, self._planned(like, backward, layers, width) // width), count), 0
         while start < count:
             try:
                 with torch.autocast(self.model.device.type, enabled=False):  # else a caller's would round in silence
@@ -263,16 +237,32 @@ class Score:
             yield done
             start += size
 
-    def _planned(self, like: Tensor, backward: bool, layers: Sequence[str]) -> int:
+    def _planned(self, like: Tensor, backward: bool, layers: Sequence[str], width: int) -> int:
         kind = "backward" if backward else "forward"
         fixed = self.model.fixed_batch or self.chunk
         if fixed is not None:
             self.ledger.chunks[kind] = min(fixed, self.ledger.chunks.get(kind, fixed))
             return self.ledger.chunks[kind]
-        shell, way = like[:1].to(self.model.device, self.model.dtype), "rules" if self.rules else "gradient"
-        network = self.model.network(shell, layers, way if backward else "forward")  # type: ignore[arg-type]
-        shell = shell.to(network.dtype)
-        return plan_chunk(network.module, shell, backward=backward, budget=self.budget, ledger=self.ledger)
+        network, shell = self._runs(like, layers, backward)
+        way = self._way(network, layers, width)
+        return plan_chunk(network.module, shell, backward=backward, budget=self.budget, ledger=self.ledger, way=way)
+
+    def _runs(self, like: Tensor, layers: Sequence[str], backward: bool) -> tuple[Model, Tensor]:
+        """The network that runs for batches like this one, and a sample as it takes it."""
+        shell = like[:1].to(self.model.device, self.model.dtype)
+        kind: Kind = ("rules" if self.rules else "gradient") if backward else "forward"
+        network = self.model.network(shell, layers, kind)
+        return network, shell.to(network.dtype)
+
+    def _way(self, network: Model, layers: Sequence[str], width: int) -> Way:
+        return Way(tuple(map(network.layer, layers)), self.rules is not None, width)
+
+    def _stretch(self, batch: Tensor, layers: Sequence[str], width: int) -> int | None:
+        """Bytes of the forward after which activations are let go, where the plan needs that."""
+        if not self.ledger.stretches:
+            return None
+        network, shell = self._runs(batch, layers, True)
+        return self.ledger.stretches.get(key_of(network.module, shell, True, self._way(network, layers, width)))
 
     def _halved(self, size: int, error: Exception) -> int:
         """Half the chunk after running out of memory; re-raises any other error, and `MemoryShort` at one sample."""

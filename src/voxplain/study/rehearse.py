@@ -32,7 +32,7 @@ class Cost:
     chunks: dict[str, int]
     """Samples at once in each kind of pass."""
     notes: tuple[str, ...] = ()
-    """What was chosen."""
+    """What was chosen, and what memory made necessary."""
     error: str = ""
     """Why there will be no map."""
 
@@ -90,6 +90,6 @@ def _cost(question: Question, ledger: Ledger, found: Map | VoxplainError) -> Cos
         forwards=ledger.forwards,
         backwards=ledger.backwards,
         chunks=dict(ledger.chunks),
-        notes=() if isinstance(found, VoxplainError) else found.notes,
+        notes=() if isinstance(found, VoxplainError) else (*found.notes, *ledger.fallbacks),
         error=str(found) if isinstance(found, VoxplainError) else "",
     )
