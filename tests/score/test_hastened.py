@@ -49,7 +49,7 @@ def test_equals_the_convolution_forward_and_back(case):
     torch.testing.assert_close(hastened.backward(gradient, weight, sides, stride, padding), back, **EXACT)
 
 
-@pytest.mark.parametrize(("channels", "stride"), [(1, 1), (1, 2), (5, 1), (16, 1)])
+@pytest.mark.parametrize(("channels", "stride"), [(1, 1), (1, 2), (5, 1), (16, 1), (16, 2)])
 @pytest.mark.parametrize("sides", [(25, 26), (9, 10, 11)], ids=len)
 def test_small_single_samples_go_to_onednn_and_stay_the_same(sides, channels, stride):
     x = torch.randn(1, channels, *sides, requires_grad=True)
@@ -62,6 +62,8 @@ def test_small_single_samples_go_to_onednn_and_stay_the_same(sides, channels, st
         found = own(x, weight, bias, *geometry)
         gradient = torch.randn_like(found)
         (back,) = torch.autograd.grad(found, x, gradient)
+    with torch.no_grad():  # whether a gradient is wanted does not change the way there
+        assert torch.equal(own(x, weight, bias, *geometry), found)
     assert not {"aten::_slow_conv2d_forward", "aten::slow_conv3d_forward"} & {
         event.key for event in seen.key_averages()
     }

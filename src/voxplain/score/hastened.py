@@ -102,12 +102,14 @@ def _convolution(own: Callable[..., Tensor], plain: Callable[..., Tensor], *argu
         return plain(*arguments)
     if not (torch.is_grad_enabled() and x.requires_grad):
         return forward(x, weight, bias, stride, padding)
-    few = weight.shape[1] <= FEW and prod(weight.shape[2:]) > 1
-    turned = set(stride) == {1} and prod(x.shape[2:]) >= PLACES_BACK and left_out(x, weight)
-    if not (few or turned):
+    if not (_few(weight) or left_out(x, weight)):
         return plain(*arguments)
     hastened: Tensor = _Hastened.apply(x, weight, bias, stride, padding)
     return hastened
+
+
+def _few(weight: Tensor) -> bool:
+    return weight.shape[1] <= FEW and prod(weight.shape[2:]) > 1
 
 
 def left_out(x: Tensor, weight: Tensor) -> bool:
@@ -129,7 +131,22 @@ class _Hastened(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         (weight,) = ctx.saved_tensors
-        return backward(gradient, weight, ctx.sides, *ctx.geometry), None, None, None, None
+        stride, padding = ctx.geometry
+        turned = set(stride) == {1} and prod(ctx.sides) >= PLACES_BACK
+        back = backward if turned or _few(weight) else _plain_backward
+        return back(gradient, weight, ctx.sides, stride, padding), None, None, None, None
+
+
+def _plain_backward(
+    gradient: Tensor, weight: Tensor, sides: Sequence[int], stride: Sequence[int], padding: Sequence[int]
+) -> Tensor:
+    """As `backward`, by torch: of the input only the shape is read."""
+    x = gradient.new_empty((len(gradient), weight.shape[1], *sides))
+    ones, zeros = [1] * len(sides), [0] * len(sides)
+    only = [True, False, False]
+    return torch.ops.aten.convolution_backward(  # type: ignore[no-any-return]
+        gradient, x, weight, None, stride, padding, ones, False, zeros, 1, only
+    )[0]
 
 
 def forward(x: Tensor, weight: Tensor, bias: Tensor | None, stride: Sequence[int], padding: Sequence[int]) -> Tensor:
