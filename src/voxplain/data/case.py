@@ -53,9 +53,7 @@ def read_cases(
     names, rows = _rows(table, columns or {})
     channels = ["image"] if "image" in names else _channel_columns(names, rows, table.parent)
     if not channels:
-        raise InputError(
-            f"{table.name!r} must have a column 'image' or columns of image files, got {', '.join(names)}"
-        )
+        raise InputError(f"{table.name!r} must have a column 'image' or columns of image files, got {', '.join(names)}")
     cases: dict[str, int] = {}
     found = []
     for number, row in rows:
