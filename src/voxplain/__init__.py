@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from voxplain.phantoms import phantom as phantom
     from voxplain.phantoms import table as phantoms
     from voxplain.report.page import write as report
+    from voxplain.report.studies import study as study
+    from voxplain.report.study_pumpkin import run_simulation as run_simulation
     from voxplain.score.load import load_model as load
     from voxplain.score.model import Model as Model
     from voxplain.score.score import Score as Score
@@ -68,7 +70,9 @@ __all__ = [
     "phantoms",
     "report",
     "run",
+    "run_simulation",
     "simulate",
+    "study",
     "target",
     "train",
 ]

@@ -36,7 +36,9 @@ FACE = {
     "phantoms": "phantoms",
     "report": "report",
     "run": "study.run:run",
+    "run_simulation": "report.study_pumpkin:run_simulation",
     "simulate": "study.simulate:simulate",
+    "study": "study",
     "target": "score.target:target",
     "train": "study.train:train",
 }

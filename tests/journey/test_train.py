@@ -111,7 +111,6 @@ def weights(folder):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("epoch", [1, 3])
-@pytest.mark.slow
 def test_a_killed_training_ends_with_the_same_bytes(tmp_path, epoch):
     command = [sys.executable, "-m", "voxplain", "train", "chest-view", *SMALL, "--set", "epochs=5"]
     whole, cut = ([*command, "--out", str(tmp_path / name)] for name in ("whole", "cut"))
@@ -139,7 +138,6 @@ def test_a_killed_training_ends_with_the_same_bytes(tmp_path, epoch):
     ("hippocampus-volume", "mri-3d/hippocampus", ["val", "test"]),
     ("hippocampus-seg", "mri-3d/hippocampus", ["val", "test"]),
 ])  # fmt: skip
-@pytest.mark.slow
 def test_real_layouts_run_from_start_to_end(tmp_path, data_folder: Path, recipe, data, parts):
     channels = {"tumour-types": 1, "chest-view": 3}.get(recipe)
     settings = {"epochs": 1, "device": "cpu"}

@@ -93,7 +93,8 @@ def test_costs_two_forwards(name):
 
 @every_method
 def test_every_target_of_a_segmentation_and_a_regression(name):
-    module = seeded(nn.Sequential, nn.Conv3d(2, 4, 3, padding=1), nn.ReLU(inplace=True), nn.Conv3d(4, 2, 1))
+    layers = lambda: nn.Sequential(nn.Conv3d(2, 4, 3, padding=1), nn.ReLU(inplace=True), nn.Conv3d(4, 2, 1))  # noqa: E731
+    module = seeded(layers)
     found = method(name)(Score(module, "region(1, over='whole')"), batch(3)).values
     assert found.shape == batch(3).shape
     assert found.abs().sum() > 0

@@ -20,6 +20,7 @@ COMMANDS = {
     "fuse": "join the maps of several runs, such as those of several models, into one map a case",
     "simulate": "make images whose truth is known: phantoms with masks and a table",
     "train": "train a network as a recipe says, on data or on simulated images",
+    "study": "run one of the five source studies from data to figures, or list them",
     "report": "write the page of a run folder again",
     "methods": "list the attribution methods",
     "targets": "list the targets: which number of the model's output is meant",

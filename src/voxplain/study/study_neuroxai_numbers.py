@@ -1,0 +1,113 @@
+"""What the NeuroXAI study measures: scores, where the maps lie, how well sums hold, and the flow through the layers."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from voxplain.data.attribution import Attribution
+from voxplain.errors import FileError
+from voxplain.study.run_folder import RunFolder
+from voxplain.study.study_neuroxai_flow import FLOWS
+from voxplain.study.study_neuroxai_methods import EXPLAINED, missed
+from voxplain.study.training_job import TrainedFolder
+
+Table = dict[str, Any]
+
+
+def read_explained(folder: Path) -> Table:
+    """What a half explained; raises `FileError` where its list is missing or broken."""
+    return read_json(folder / EXPLAINED)
+
+
+def read_json(file: Path) -> Table:
+    """A JSON object of the study's folder; raises `FileError` where there is none."""
+    try:
+        found: Table = json.loads(file.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise FileError(f"{file.name!r} of the study must be readable JSON; remove the folder to run again") from error
+    return found
+
+
+def grade_numbers(trained: TrainedFolder, folder: Path) -> Table:
+    """Scores of the test part, and for each method the share of its maps inside the tumour against chance."""
+    told = read_explained(folder)
+    rows = RunFolder(folder / "run").rows()
+    evidence, sums = _of_methods(rows, told["methods"], folder / "run")
+    return {"test": _scores(trained), "explained_slices": len(told["cases"]), "inside_tumour": evidence, "sums": sums}
+
+
+def segmentation_numbers(trained: TrainedFolder, folder: Path) -> Table:
+    """Dice of the test part, maps by method and part of the tumour, and the flow's layers."""
+    told = read_explained(folder)
+    inside: Table = {}
+    gaps: dict[str, list[float]] = defaultdict(list)
+    for part in told["cases"][0]["parts"]:
+        rows: list[Table] = []
+        for case in told["cases"]:
+            target = next(one["target"] for one in case["parts"] if one["key"] == part["key"])
+            own = [row for row in RunFolder(folder / case["folder"] / "run").rows() if row["target"] == target]
+            _, sums = _of_methods(own, told["methods"], folder / case["folder"] / "run")
+            for name, gap in sums.items():
+                gaps[name].append(gap["largest_miss"])
+            rows += own
+        inside[part["key"]], _ = _of_methods(rows, told["methods"], None)
+    return {
+        "test": _scores(trained),
+        "explained_volumes": len(told["cases"]),
+        "layers": len(told["layers"]),
+        "relabelled_voxels": {case["id"]: case["relabelled_voxels"] for case in told["cases"]},
+        "inside_tumour": inside,
+        "sums": {name: {"largest_miss": max(found)} for name, found in gaps.items()},
+        "flow": _flows(folder, told),
+    }
+
+
+def _of_methods(rows: Sequence[Mapping[str, Any]], methods: Mapping[str, str], run: Path | None) -> tuple[Table, Table]:
+    """By short name: mean share of the maps inside the tumour and chance; with a run, the largest miss of sums."""
+    shares, sums = {}, {}
+    for name, spec in methods.items():
+        own = [row for row in rows if row["method"] == spec]
+        measured = [row for row in own if row["share_in_mask"] is not None]
+        if measured:
+            means = {key: float(np.mean([row[key] for row in measured])) for key in ("share_in_mask", "mask_share")}
+            shares[name] = {"share": means["share_in_mask"], "chance": means["mask_share"]}
+        gaps = [missed(Attribution.load(run / row["map"])) for row in own] if run and name in ("ig", "gig") else []
+        known = [gap for gap in gaps if gap is not None]
+        if known:
+            sums[name] = {"largest_miss": max(known)}
+    return shares, sums
+
+
+def _flows(folder: Path, told: Table) -> Table:
+    """For each method and part: maps, constant ones, and the layer whose map lies most inside the tumour on average."""
+    found: Table = {name: {} for name in FLOWS}
+    for part in told["cases"][0]["parts"]:
+        files = [folder / case["folder"] / "flow" / f"{part['key']}.json" for case in told["cases"]]
+        tables = [read_json(file) for file in files]
+        for name in FLOWS:
+            rows = [row for table in tables for row in table[name]]
+            inside: dict[str, list[float]] = defaultdict(list)
+            for row in rows:
+                if row["inside"] is not None:
+                    inside[row["name"]].append(row["inside"])
+            means = {layer: float(np.mean(shares)) for layer, shares in inside.items()}
+            best = max(means, key=means.__getitem__) if means else ""
+            constant = sum(row["low"] == row["high"] for row in rows)
+            found[name][part["key"]] = {
+                "maps": len(rows), "constant": constant, "best_layer": best, "inside": means.get(best)
+            }  # fmt: skip
+    return found
+
+
+def _scores(trained: TrainedFolder) -> Table:
+    """Plain scores of the test part with their intervals."""
+    scores = trained.scores.get("test", {})
+    numbers = {key: value for key, value in scores.items() if isinstance(value, int | float)}
+    intervals = {key: list(ends) for key, ends in scores.get("intervals", {}).items() if key in numbers}
+    return {**numbers, "intervals": intervals}
