@@ -17,7 +17,7 @@ row. Voxplain, the libraries one would otherwise take and bare torch take turns 
 slows down slows all of them.
 
 ```
-make bench                                            # the rows without --full; about half an hour on two cores
+make bench                                            # the rows without --full; about an hour on two cores
 make bench BENCH_ARGS="--rows grad_cam --repeats 3"   # some rows
 make bench BENCH_ARGS=--full                          # all positions, samples and steps; some hours
 make bench BENCH_ARGS=--list                          # what there is

@@ -3,7 +3,6 @@ import os
 import subprocess
 import sys
 import zipfile
-from importlib.util import find_spec
 
 import pytest
 import torch
@@ -14,19 +13,6 @@ from voxplain.score.load import load_model
 from voxplain.types import Access
 
 pytest.importorskip("h5py")
-
-
-@pytest.fixture(scope="module")
-def keras():
-    """Keras on torch, as the loader wants it."""
-    if find_spec("keras") is None:
-        pytest.skip("Keras is not installed")
-    os.environ["KERAS_BACKEND"] = "torch"
-    import keras
-
-    if keras.config.backend() != "torch":
-        pytest.skip("Keras already runs on another backend here")
-    return keras
 
 
 @pytest.fixture(scope="module")

@@ -1,8 +1,5 @@
 """Keras models as torch networks: every layer of the table, whole graphs, and all accesses on a Keras Xception."""
 
-import os
-from importlib.util import find_spec
-
 import pytest
 import torch
 
@@ -17,19 +14,6 @@ pytest.importorskip("h5py")
 
 ROUNDING = 1e-5
 """Share of the largest value by which a torch computation may differ from Keras's in float32."""
-
-
-@pytest.fixture(scope="module")
-def keras():
-    """Keras on torch, as the loader wants it."""
-    if find_spec("keras") is None:
-        pytest.skip("Keras is not installed")
-    os.environ["KERAS_BACKEND"] = "torch"
-    import keras
-
-    if keras.config.backend() != "torch":
-        pytest.skip("Keras already runs on another backend here")
-    return keras
 
 
 def shaken(keras, model):

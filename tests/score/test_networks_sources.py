@@ -249,10 +249,8 @@ def test_the_pooling_of_squeezenet_is_replaced_by_a_linear_layer_over_the_class_
     assert network(torch.rand(1, 3, 227, 227)).shape == (1, 2)
 
 
-def test_squeezenet_starts_from_its_real_weights(repository):
-    path = repository.parent / "shared" / "data" / "weights" / "squeezenet1_0_imagenet.npz"
-    if not path.is_file():
-        pytest.skip("needs ../shared/data")
+def test_squeezenet_starts_from_its_real_weights(data_folder):
+    path = data_folder / "weights" / "squeezenet1_0_imagenet.npz"
     model = load_model(f"squeezenet_views(version='1_0', size=99, pretrained={str(path)!r})")
     assert model.notices == (f"the backbone starts from {path.name!r} and the head from random weights",)
     with pytest.raises(InputError, match=r"do not fit the model"):

@@ -36,10 +36,6 @@ GRADE, SEGMENTATION = "grade", "segmentation"
 
 RECIPES = {GRADE: "glioma-grade", SEGMENTATION: "glioma-seg"}
 
-MORE_STEPS = {"batch": 8, "epochs": 60}
-"""The grade is learnt from 112 phantoms: with the recipe's 210 steps the network stays at chance, with these it learns
-its training slices."""
-
 MOST_SLICES = {"small": (4, 4), "paper": (11, 14)}
 """High and low grades that are explained; the paper's lists have 11 and 14."""
 
@@ -140,8 +136,6 @@ class NeuroxaiStudy(Study):
     def _recipe(self, half: str, **more: Any) -> Recipe:
         counts = {"n": self.phantoms, "epochs": self.epochs}
         given: dict[str, Any] = {key: value for key, value in counts.items() if value is not None}
-        if half == GRADE and self.size == "small":
-            given = {**MORE_STEPS, **given}
         return self.recipe(RECIPES[half], seed=self.seed, **given, **more)
 
     @property
