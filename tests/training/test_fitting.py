@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from voxplain.errors import InputError, OptionError
+from voxplain.training import fitting
 from voxplain.training.augmentation import Augmentation
 from voxplain.training.fitting import Work, fit_network
 from voxplain.training.keeping import BEST, LAST, Keeper
@@ -260,3 +261,44 @@ def test_the_keeper_says_which_score_is_better():
     assert worths[1] > worths[0]
     worths = [Keeper(replace(recipe, best="loss"), None, None)._worth(row) for row in rows]
     assert worths[0] > worths[1]
+
+
+@pytest.mark.parametrize("fast", [True, False])
+def test_mixed_precision_is_for_devices_that_are_built_for_it(recipe, samples, tmp_path, monkeypatch, fast):
+    monkeypatch.setattr(fitting, "fast_in_bfloat16", lambda device: fast)
+    plain, _ = fitted(recipe, samples, tmp_path / "plain")
+    mixed, done = fitted(replace(recipe, mixed=True), samples, tmp_path / "mixed")
+    assert same(plain, mixed) is not fast
+    for one, other in zip(plain.state_dict().values(), mixed.state_dict().values(), strict=True):
+        assert one.dtype == other.dtype
+        torch.testing.assert_close(one.double(), other.double(), rtol=0.3, atol=0.1)  # steps of Adam, 3 digits
+    assert all(np.isfinite(value) for row in done.history for value in row.values())
+
+
+def test_a_cut_training_in_mixed_precision_ends_with_the_same_weights(recipe, samples, tmp_path, monkeypatch):
+    monkeypatch.setattr(fitting, "fast_in_bfloat16", lambda device: True)
+    recipe = replace(recipe, mixed=True)
+    whole, _ = fitted(recipe, samples, tmp_path / "whole")
+
+    def cut(done, total):
+        if done == 9:
+            raise Cut
+
+    with pytest.raises(Cut):
+        fitted(recipe, samples, tmp_path / "cut", tick=cut)
+    resumed, _ = fitted(recipe, samples, tmp_path / "cut")
+    assert same(whole, resumed)
+
+
+@pytest.mark.parametrize(
+    ("rank", "mixed", "order"),
+    [
+        (1, False, torch.contiguous_format),
+        (2, False, torch.channels_last),
+        (2, True, torch.channels_last),
+        (3, False, torch.channels_last_3d),
+        (3, True, torch.contiguous_format),
+    ],
+)
+def test_the_order_of_numbers_in_memory_is_the_fastest(rank, mixed, order):
+    assert fitting.memory_order(rank, mixed) is order

@@ -15,7 +15,7 @@ from torch import nn
 from voxplain.study.training_folder import TrainingFolder, prediction_rows
 from voxplain.study.training_parts import TRAIN, VAL
 from voxplain.study.training_samples import Material
-from voxplain.training.fitting import Work, fit_network
+from voxplain.training.fitting import Work, fast_in_bfloat16, fit_network
 from voxplain.training.network import network_spec, new_network
 from voxplain.training.predicting import predicted
 from voxplain.training.recipe import Recipe
@@ -110,7 +110,14 @@ def scored(job: Job, numbers: Sequence[int], found: npt.NDArray[Any]) -> dict[st
 def keep(job: Job, module: nn.Module, scores: dict[str, Any], best_epoch: int) -> None:
     """Write weights, preparation and model.toml."""
     numbers = {key: value for key, value in scores.items() if isinstance(value, int | float)}
-    facts = {"name": job.name, "data": job.stuff.digest, "best_epoch": best_epoch, "scores": numbers}
+    mixed = job.recipe.mixed and fast_in_bfloat16(job.work.device)
+    facts = {
+        "name": job.name,
+        "data": job.stuff.digest,
+        "best_epoch": best_epoch,
+        "precision": "bfloat16, mixed" if mixed else "float32",
+        "scores": numbers,
+    }
     release(job.folder.path, module, job.recipe, network=job.spec, classes=job.stuff.classes, facts=facts)
 
 

@@ -117,10 +117,12 @@ def _run(
     )
     keeper = Keeper(recipe, folder, stopping)
     told = Told(f"{work.title}, {phase.name}", work.say, work.tick)
-    learner = Learner(module, recipe, phase, order[0])
+    mixed = recipe.mixed and fast_in_bfloat16(work.device)
+    memory = memory_order(rank, mixed)
+    learner = Learner(module.to(memory_format=memory), recipe, phase, order[0], memory)
     last = folder / LAST if (folder / LAST).is_file() else None
     with _quiet(), _interruptible(), torch.random.fork_rng():
-        trainer = _trainer(phase, work, folder, [keeper, told])
+        trainer = _trainer(phase, work, folder, [keeper, told], mixed)
         trainer.fit(learner, train, val if len(parts[1]) else None, ckpt_path=last, weights_only=True)
     found = {"best_epoch": (keeper.best or (0, 0))[0], "history": keeper.history}
     with written_beside(folder / DONE) as beside:
@@ -128,10 +130,30 @@ def _run(
     return found
 
 
-def _trainer(phase: Phase, work: Work, folder: Path, callbacks: list[Any]) -> Trainer:
+def fast_in_bfloat16(device: str) -> bool:
+    """Whether a device, as Lightning names it, multiplies matrices of bfloat16 in hardware."""
+    if device in ("cuda", "gpu") or (device == "auto" and torch.cuda.is_available()):
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    capabilities: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()  # older torch does not tell
+    return device in ("auto", "cpu") and bool(capabilities.get("amx_bf16"))
+
+
+def memory_order(rank: int, mixed: bool) -> torch.memory_format:
+    """The order of numbers in memory in which convolutions of `rank` dimensions learn fastest.
+
+    On 2 cores channels last took 0.5 to 0.9 of the time of pictures, and 0.6 of that of volumes in float32; volumes in
+    bfloat16 took 1.6 times as long with it.
+    """
+    if rank == 2:
+        return torch.channels_last
+    return torch.contiguous_format if mixed or rank != 3 else torch.channels_last_3d
+
+
+def _trainer(phase: Phase, work: Work, folder: Path, callbacks: list[Any], mixed: bool) -> Trainer:
     folder.mkdir(parents=True, exist_ok=True)
     return Trainer(
         max_epochs=phase.epochs,
+        precision="bf16-mixed" if mixed else "32-true",
         accelerator=work.device,
         devices=work.devices,
         callbacks=callbacks,

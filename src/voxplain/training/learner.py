@@ -28,15 +28,18 @@ class Learner(LightningModule):
     is taken up again gives the same weights.
     """
 
-    def __init__(self, network: nn.Module, recipe: Recipe, phase: Phase, order: Epochs) -> None:
+    def __init__(
+        self, network: nn.Module, recipe: Recipe, phase: Phase, order: Epochs, memory: torch.memory_format
+    ) -> None:
         super().__init__()
         self.network, self.recipe, self.phase, self.order = network, recipe, phase, order
+        self.memory = memory
         self._loss, self._score = loss(recipe.loss), score(recipe.task)
 
     def forward(self, x: Tensor) -> Tensor:
-        """The network's outputs."""
-        outputs: Tensor = self.network(x)
-        return outputs
+        """The network's outputs, in float32."""
+        outputs: Tensor = self.network(x.to(memory_format=self.memory))
+        return outputs.float()
 
     def on_train_epoch_start(self) -> None:
         self.order.epoch = self.current_epoch

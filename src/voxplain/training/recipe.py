@@ -66,6 +66,9 @@ class Recipe(Options):
     """Of sgd and rmsprop."""
     weight_decay: float = 0.0
     """Share of the weights that each step takes away, times the rate."""
+    mixed: bool = False
+    """Convolutions and products in bfloat16, losses and weights in float32, on devices that are built for it: CUDA, and
+    processors with AMX; elsewhere all in float32."""
     schedule: Literal["constant", "one_cycle"] = "constant"
     """Rate over the epochs of a phase: constant, or one warm-up and a cosine decay."""
     frozen: tuple[str, ...] = ()
