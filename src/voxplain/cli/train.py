@@ -48,6 +48,7 @@ def run(chosen: argparse.Namespace) -> int:
     from voxplain.cli.progress import shown
     from voxplain.report.training_figures import write_training_figures
     from voxplain.study.train import train
+    from voxplain.training.devices import leads
     from voxplain.training.recipe_files import settings_of
 
     with shown() as (say, tick):
@@ -63,8 +64,8 @@ def run(chosen: argparse.Namespace) -> int:
             tick=tick,
             **settings_of(chosen.set),
         )
-    figures = write_training_figures(done.folder)
-    _tell(chosen, done, figures)
+    if leads():
+        _tell(chosen, done, write_training_figures(done.folder))
     return 0
 
 

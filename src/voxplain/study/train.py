@@ -14,6 +14,7 @@ from voxplain.study.training_folds import fold_parts, tested_by_folds
 from voxplain.study.training_job import Job, Say, Tick, TrainedFolder, finished, tested
 from voxplain.study.training_parts import parts_of
 from voxplain.study.training_samples import material
+from voxplain.training.devices import leads
 from voxplain.training.fitting import Work
 from voxplain.training.leakage import check_leakage
 from voxplain.training.recipe import Recipe
@@ -42,6 +43,8 @@ def train(
     intervals and predictions are written; a training that was cut short goes on from its last whole epoch, a finished
     one is reused. Raises `InputError` for leaks between the parts and for losses that are no numbers.
     """
+    if not leads():
+        say, tick = (lambda line: None), (lambda done, total: None)
     name = "recipe" if isinstance(recipe, Recipe) else Path(recipe).stem
     chosen = (
         Recipe.of(merged(recipe.table(), settings))

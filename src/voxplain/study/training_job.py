@@ -15,6 +15,7 @@ from torch import nn
 from voxplain.study.training_folder import TrainingFolder, prediction_rows
 from voxplain.study.training_parts import TRAIN, VAL
 from voxplain.study.training_samples import Material
+from voxplain.training.devices import leads
 from voxplain.training.fitting import Work, fast_in_bfloat16, fit_network
 from voxplain.training.network import network_spec, new_network
 from voxplain.training.predicting import predicted
@@ -123,8 +124,9 @@ def keep(job: Job, module: nn.Module, scores: dict[str, Any], best_epoch: int) -
 
 def finished(job: Job, scores: dict[str, Any], warnings: Sequence[str]) -> TrainedFolder:
     """Write the scores, which is what makes a training finished, and remove what only an unfinished one needs."""
-    job.folder.write_scores(scores)
-    for folder in sorted(job.work.folder.glob("**/phase-*")):
-        if folder.is_dir() and "logs" not in folder.parts:
-            shutil.rmtree(folder)
+    if leads():
+        job.folder.write_scores(scores)
+        for folder in sorted(job.work.folder.glob("**/phase-*")):
+            if folder.is_dir() and "logs" not in folder.parts:
+                shutil.rmtree(folder)
     return TrainedFolder(job.folder.path, scores, tuple(warnings))

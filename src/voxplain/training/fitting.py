@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 import signal
 import threading
 import warnings
@@ -18,6 +19,7 @@ from voxplain.data.writing import json_text, written_beside
 from voxplain.errors import FileError, missing_extra
 from voxplain.score.weights import load_weights
 from voxplain.training.augmentation import change, stream
+from voxplain.training.devices import wait_for_all
 from voxplain.training.recipe import Phase, Recipe
 from voxplain.training.samples import Epochs, Samples, Served, loader
 
@@ -79,6 +81,7 @@ def fit_network(
         seeded = replace(recipe, seed=stream(recipe.seed, number))
         done = _finished(folder) or _run(module, samples, (train, val), seeded, phase, work, folder)
         load_weights(module, folder / BEST)
+        wait_for_all()  # the first process removes the folder when all is done
         history += [{"phase": float(number), **row} for row in done["history"]]
     return Fitted(history, len(done["history"]), int(done["best_epoch"]))
 
@@ -177,7 +180,8 @@ def _loggers(phase: str, work: Work) -> list[Logger]:
         from lightning.pytorch.loggers import MLFlowLogger
 
         try:
-            loggers.append(MLFlowLogger(experiment_name="voxplain", run_name=work.title, save_dir=str(logs / "mlflow")))
+            place = os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{(logs / 'mlflow.db').absolute()}"
+            loggers.append(MLFlowLogger(experiment_name="voxplain", run_name=work.title, tracking_uri=place))
         except ImportError as error:
             raise missing_extra("mlflow", "train", "logging to MLflow") from error
     return loggers

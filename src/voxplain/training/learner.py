@@ -82,7 +82,7 @@ class Learner(LightningModule):
         outputs = self(x)
         lost = self._loss(outputs, truth)
         values = {f"{part}_loss": lost.detach(), f"{part}_{SCORES[self.recipe.task]}": self._score(outputs, truth)}
-        self.log_dict(values, on_step=False, on_epoch=True, batch_size=len(x))
+        self.log_dict(values, on_step=False, on_epoch=True, batch_size=len(x), sync_dist=True)
         return lost
 
 
