@@ -67,3 +67,10 @@ def test_half_filled_columns_and_missing_parts_are_told():
         parts(["train", "train"], replace(RECIPE, best="last"))
     with pytest.raises(OptionError, match="shares must leave something for validation"):
         parts(["train"] * 4 + ["test"] * 2, replace(RECIPE, shares=(0.7, 0.0, 0.3)))
+
+
+def test_classes_are_called_by_their_names():
+    with pytest.raises(InputError, match="class 'b' must come from at least one patient for each of train, val, test"):
+        parts([None] * 20, patients=[1 if number % 2 else number + 2 for number in range(20)])
+    with pytest.raises(InputError, match="every class must have cases to be trained on, got none for b"):
+        parts(["train", "val", "train", "test"] * 4, patients=[number + 1 for number in range(16)])

@@ -33,6 +33,11 @@ def parts_of(cases: Sequence[Case], stuff: Material, recipe: Recipe) -> list[str
     for part, purpose in ((TRAIN, "be trained on"), (TEST, "be tested on")):
         if part not in parts and not (part == TEST and len(set(parts)) > 1):
             raise InputError(f"there must be cases to {purpose}, got only parts {shortened(sorted(set(parts)))}")
+    if stuff.classes and _balanced(stuff):
+        learnt = {int(label) for label, part in zip(stuff.labels, parts, strict=True) if part == TRAIN}
+        missing = [name for number, name in enumerate(stuff.classes) if number not in learnt]
+        if missing:
+            raise InputError(f"every class must have cases to be trained on, got none for {shortened(missing)}")
     return parts
 
 

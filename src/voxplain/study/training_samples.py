@@ -30,6 +30,22 @@ SHARE_OF_MEMORY = 0.5
 """Of the free memory, for inputs that are kept; larger sets go to a file."""
 
 
+class ClassNumber(int):
+    """A class's number, which sentences call by the class's name."""
+
+    name: str
+
+    @classmethod
+    def of(cls, number: int, names: Sequence[str]) -> ClassNumber:
+        """The number of one of these classes."""
+        made = cls(number)
+        made.name = names[number] if number < len(names) else str(number)
+        return made
+
+    def __str__(self) -> str:
+        return self.name
+
+
 @dataclass(frozen=True, eq=False)
 class Material:
     """What a training works on."""
@@ -50,8 +66,9 @@ class Material:
         """The truth of each case for splits: class numbers, numbers, or nothing to balance by."""
         if self.samples.truth.ndim > 1:
             return [0] * len(self.samples)
-        whole = self.samples.truth.dtype.kind == "i"
-        return [int(one) if whole else float(one) for one in self.samples.truth]
+        if self.samples.truth.dtype.kind != "i":
+            return [float(one) for one in self.samples.truth]
+        return [ClassNumber.of(int(one), self.classes) for one in self.samples.truth]
 
 
 def material(cases: Sequence[Case], recipe: Recipe, folder: Path, tick: Tick = lambda done, total: None) -> Material:

@@ -53,9 +53,8 @@ class Learner(LightningModule):
         if not torch.isfinite(lost):
             # Epoch and step as people count them.
             place = f"step {self.global_step + 1}, in epoch {self.current_epoch + 1} of phase {self.phase.name!r}"
-            raise InputError(
-                f"the loss became {lost.item():g} at {place}; the best weights before it are kept; lower the rate"
-            )
+            kept = "the best weights before it are kept" if self.current_epoch else "no epoch was finished before"
+            raise InputError(f"the loss became {lost.item():g} at {place}; {kept}; lower the rate")
         return lost
 
     def validation_step(self, batch: tuple[Tensor, Tensor], index: int) -> None:
