@@ -180,6 +180,27 @@ def test_what_a_stretch_made_is_let_go_and_all_of_it_with_the_graph():
         gc.enable()
 
 
+def test_what_was_joined_at_the_end_of_a_stretch_is_not_kept():
+    """Its parts are kept, and joined again."""
+    one, two = seeded(nn.Linear, 5, 5).requires_grad_(False), seeded(nn.Linear, 10, 5).requires_grad_(False)
+    joined: list[weakref.ref] = []
+
+    def network(x: Tensor) -> Tensor:
+        parts = torch.cat([one(x), one(x).tanh()], 1)
+        joined.append(weakref.ref(parts.untyped_storage()))
+        return two(parts)
+
+    leaf = torch.randn(2, 5, dtype=torch.float64).requires_grad_()
+    gc.disable()
+    try:
+        with recorded(1) as tape:
+            output = one(network(leaf.clone()).tanh())
+        assert joined[0]() is None
+        tape.gradients(DERIVATIVE, output, output.sum(1), [leaf])
+    finally:
+        gc.enable()
+
+
 # --- what cannot be run again --------------------------------------------------------------------------------------
 
 
@@ -236,7 +257,14 @@ def viewed(x: Tensor) -> Tensor:
     return LINEAR(LINEAR(out).tanh()).tanh()
 
 
-@pytest.mark.parametrize("function", [noisy, scratch, overwritten, viewed])
+def several(x: Tensor) -> Tensor:
+    """Two results of one operation are joined where a stretch ends."""
+    spread, middle = torch.std_mean(LINEAR(x), 1, keepdim=True)
+    out = LINEAR(torch.cat([spread, middle, middle, spread, middle], 1)).tanh()
+    return LINEAR(LINEAR(out).tanh()).tanh()
+
+
+@pytest.mark.parametrize("function", [noisy, scratch, overwritten, viewed, several])
 @pytest.mark.parametrize("limit", [1, 100, 300])
 def test_chance_and_writing_in_place_change_nothing(function, limit):
     x = torch.randn(2, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
@@ -252,9 +280,17 @@ def test_a_value_changed_where_nobody_sees_it_is_an_error_and_no_wrong_map():
             kept.zero_()
         return LINEAR(out).tanh()
 
+    def hidden_constant(x: Tensor) -> Tensor:
+        buffer = torch.ones(5, dtype=x.dtype)
+        out = LINEAR(x).tanh() * buffer
+        with torch._C.DisableTorchFunction():
+            buffer.zero_()
+        return LINEAR(LINEAR(out).tanh()).tanh()
+
     x = torch.randn(2, 5, dtype=torch.float64)
-    with pytest.raises(RuntimeError, match="changed in place where that could not be seen"):
-        gradient_of(hidden, x, 1)
+    for function in (hidden, hidden_constant):
+        with pytest.raises(RuntimeError, match="changed in place where that could not be seen"):
+            gradient_of(function, x, 1)
 
 
 def test_a_network_that_checkpoints_itself_is_cut_as_any_other():

@@ -1,6 +1,7 @@
 """What follows a layer, played alone, gives what the whole network gives; what cannot be followed runs whole."""
 
 import copy
+from dataclasses import replace
 
 import pytest
 import torch
@@ -51,7 +52,9 @@ def whole(monkeypatch, *arguments, **options):
 def holds(monkeypatch, module, x, layer, target="class_score(0)", some=None, **options):
     """Compare both ways, and see that it was the short way and that channels matter."""
     model = Model.of(module)
-    found, clean, score = asked(model, x, layer, target, some, **options)
+    with monkeypatch.context() as patch:
+        patch.setattr(module_of_ablated._Ablation, "_pays", lambda *_: True)
+        found, clean, score = asked(model, x, layer, target, some, **options)
     assert score.ledger.fallbacks == []
     assert found.notes[0].startswith(f"each channel ran on from layer {layer!r}: ")
     expected = whole(monkeypatch, model, x, layer, target, some, **options)
@@ -309,6 +312,49 @@ def test_each_channel_costs_the_share_that_is_told(layer):
     share = recorded(model, layer, x[:1], 10**9).share
     assert share == pytest.approx((7 - int(layer)) / 7.25, abs=0.02)  # the first convolution has 2 channels of 8
     assert cost == pytest.approx(2 + 1 + pairs * share, rel=0.01)
+
+
+@pytest.mark.parametrize(
+    ("layer", "some", "count", "recordings", "told"),
+    [
+        ("0", None, 2, 1, "what follows layer '0' is 0.97 of it"),
+        ("1", 2, 4, 1, "what follows layer '1' is 0.83 of it"),
+        ("6", 1, 3, 0, "only 3 had to"),
+    ],
+)
+def test_where_playing_takes_no_fewer_forwards_each_channel_runs_whole(
+    monkeypatch, layer, some, count, recordings, told
+):
+    model, x = Model.of(seeded(Deep)), batch(2, count=count)
+    found, clean, score = asked(model, x, layer, some=some)
+    channels = int((found.values != clean[:, None]).sum())
+    assert score.ledger.forwards == recordings + channels
+    assert score.ledger.fallbacks == []
+    assert found.notes == (f"each channel went through the whole network, as {told}",)
+    monkeypatch.setattr(module_of_ablated._Ablation, "_played", lambda _: False)
+    assert torch.equal(found.values, asked(model, x, layer, some=some)[0].values)
+
+
+def test_a_rehearsal_of_whole_channels_counts_the_same():
+    model, x = Model.of(seeded(Deep)), batch(2, count=2)
+    _, _, real = asked(model, x, "0")
+    score = rehearsed(Score(model, "class_score(0)"), model(x))
+    clean, frozen = score.freeze(x)
+    (tap,) = frozen.tap(x, ["0"]).taps
+    score.ledger.forwards = 0
+    found = ablated(frozen, x, tap, clean)
+    assert found.notes[0].startswith("each channel went through the whole network")
+    assert score.ledger.forwards == real.ledger.forwards
+
+
+@pytest.mark.parametrize("rank", [2, 3])
+@pytest.mark.parametrize("last", [False, True])
+def test_copies_lie_in_memory_as_what_the_layer_hands_on_does(rank, last):
+    suffix = recorded(Model.of(seeded(Awkward, rank, "classification")), "second", batch(rank, count=1), 10**9)
+    order = {2: torch.channels_last, 3: torch.channels_last_3d}[rank] if last else torch.contiguous_format
+    suffix = replace(suffix, handed=suffix.handed.contiguous(memory_format=order))
+    assert suffix.copies(3).shape == (3, *suffix.handed.shape[1:])
+    assert suffix.copies(3).stride() == suffix.handed.stride()
 
 
 def test_the_planned_chunk_keeps_its_memory():
