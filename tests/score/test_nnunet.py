@@ -14,7 +14,7 @@ from voxplain.methods import method
 from voxplain.score.load import load_model
 from voxplain.score.nnunet import planned_preparation
 from voxplain.score.nnunet_plans import configuration, label_names, preparation
-from voxplain.score.nnunet_windows import SlidingWindows, gaussian, window_starts
+from voxplain.score.nnunet_windows import PlannedWindows, gaussian, window_starts
 from voxplain.score.score import Score
 
 NETWORK = '''
@@ -196,7 +196,7 @@ def test_windows_are_spread_evenly_and_overlap_by_half_at_least(side, patch, sta
 
 
 def test_windows_are_weighted_by_their_gaussian():
-    module = SlidingWindows([Sums()], (4, 4), (0, 1, 2))
+    module = PlannedWindows([Sums()], (4, 4), (0, 1, 2))
     x = noise(1, 1, 4, 6)
     weight = gaussian((4, 4))
     left, right = x[..., :4].sum(), x[..., 2:].sum()
@@ -209,7 +209,7 @@ def test_a_network_that_sees_voxels_alone_is_not_changed_by_windows():
     torch.manual_seed(0)
     point = nn.Conv3d(2, 3, 1)
     x = noise(2, 2, 7, 5, 9)
-    found = SlidingWindows([point], (4, 4, 4), (0, 1, 2))(x)
+    found = PlannedWindows([point], (4, 4, 4), (0, 1, 2))(x)
     assert torch.allclose(found, point(x), atol=1e-6)
 
 
@@ -220,13 +220,13 @@ def test_the_odd_voxel_of_padding_lies_behind():
         def forward(self, x):
             return x + torch.arange(x.shape[3])
 
-    found = SlidingWindows([Ramp()], (4, 8), (0, 1, 2))(torch.zeros(1, 1, 4, 5))
+    found = PlannedWindows([Ramp()], (4, 8), (0, 1, 2))(torch.zeros(1, 1, 4, 5))
     assert found[0, 0, 0].tolist() == [1, 2, 3, 4, 5]
 
 
 def test_gradients_of_all_windows_reach_the_image():
     x = noise(1, 1, 4, 11).requires_grad_()
-    gradient = torch.autograd.grad(SlidingWindows([Sums()], (4, 4), (0, 1, 2))(x).sum(), x)[0]
+    gradient = torch.autograd.grad(PlannedWindows([Sums()], (4, 4), (0, 1, 2))(x).sum(), x)[0]
     assert (gradient > 0).all()
 
 

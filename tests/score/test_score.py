@@ -7,6 +7,7 @@ from torch import nn
 from tests.nets import KINDS, Awkward, batch, seeded, target_for
 from voxplain.errors import InputError
 from voxplain.methods import method
+from voxplain.score.meeting import together
 from voxplain.score.model import Model
 from voxplain.score.score import Score
 from voxplain.score.target import Choice
@@ -522,3 +523,26 @@ def test_every_class_comes_from_the_same_calls():
     with torch.no_grad():
         torch.testing.assert_close(piece.values, module(x))
     torch.testing.assert_close(piece.values.gather(1, frozen.classes[:, None])[:, 0], clean)
+
+
+def test_activations_alone_take_no_way_back():
+    model, x = Model.of(seeded(Awkward, 2, "classification")), batch(2)
+    both, one = Score(model, "class_score(0)"), Score(model, "class_score(0)")
+    wanted, found = both.tap(x, ["second"]), one.tap(x, ["second"], back=False)
+    assert torch.equal(found.taps[0].activation, wanted.taps[0].activation)
+    assert torch.equal(found.values, wanted.values)
+    assert found.taps[0].gradient.numel() == 0
+    assert (one.ledger.forwards, one.ledger.backwards) == (len(x), 0)
+
+
+def test_one_forward_serves_who_wants_gradients_and_who_does_not():
+    model, x = Model.of(seeded(Awkward, 2, "classification")), batch(2)
+    score = Score(model, "class_score(0)")
+    alone = score.tap(x, ["second"])
+    before = score.ledger.forwards, score.ledger.backwards
+    jobs = [(score, lambda own, back=back: own.tap(x, ["second"], back=back)) for back in (True, False)]
+    wanted, found = together(jobs)
+    assert score.ledger.forwards + score.ledger.backwards - sum(before) == 2 * len(x)
+    assert torch.equal(wanted.taps[0].gradient, alone.taps[0].gradient)
+    assert torch.equal(found.taps[0].activation, alone.taps[0].activation)
+    assert found.taps[0].gradient.numel() == 0

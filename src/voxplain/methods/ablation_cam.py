@@ -20,8 +20,8 @@ class AblationCam(Cam):
     The paper divides each fall by the score itself. That only rescales a sample's map and turns it upside down where
     the score is negative, so it is left out: weights are in units of the score. Where all that follows the layer is
     linear, such as pooling and a linear layer, the falls are read from the gradient and the cost is one forward;
-    elsewhere it is 3 forwards, the backward to the layer and, for each channel that is not zero, what follows the layer
-    (a whole forward where the network cannot be followed). One channel a layer also takes the whole way, as a check.
+    elsewhere it is 3 forwards and, for each channel that is not zero, what follows the layer (a whole forward where
+    that is no longer, or the network cannot be followed). One channel a layer also takes the whole way, as a check.
     """
 
     name = "ablation_cam"
@@ -35,7 +35,7 @@ class AblationCam(Cam):
         linear = [name for name in layers if affine_from(score, x, name)]
         if len(linear) < len(layers):
             _, score = score.freeze(x)
-        tapped = score.tap(x, layers)
+        tapped = score.tap(x, layers, back=bool(linear))
         told = [
             f"all after layer {name!r} is linear: what each channel adds was read from its gradient" for name in linear
         ]

@@ -26,15 +26,15 @@ class ScoreCam(Cam):
     """Which places of a layer's feature map the score needs: a channel weighs the score of the image seen through it.
 
     Each channel, enlarged to the input and scaled to 0..1, multiplies the image, and the model judges what remains. A
-    constant channel is no such window and weighs nothing. No gradient enters the map. Costs 2 forwards, the backward
-    of the pass that reads the layer, and one forward a channel that is not constant ('increase': one more).
+    constant channel is no such window and weighs nothing. No gradient enters the map. Costs 2 forwards and one a
+    channel that is not constant ('increase': one more).
     """
 
     name = "score_cam"
     title: ClassVar[str] = "Score-CAM"
     citation: ClassVar[str] = "Wang et al., Score-CAM, arXiv:1910.01279"
     law: ClassVar[str] = "a channel's weight does not change when its activations are shifted or multiplied"
-    cost: ClassVar[str] = "2 + channels, and the way back to the layer"
+    cost: ClassVar[str] = "2 + channels"
 
     weights: Weights | None = None
     """What weighs: the class's probability (left out: this, if there is one), softmax over channels, or increase."""
@@ -42,7 +42,7 @@ class ScoreCam(Cam):
     def _map(self, score: Score, x: Tensor) -> Map:
         layers, notes = self._layers(score, x)
         _, frozen = score.freeze(x)
-        tapped = frozen.tap(x, layers)
+        tapped = frozen.tap(x, layers, back=False)
         reader, kind = self._reader(frozen)
         empty = reader(torch.zeros_like(x)) if kind == "increase" else torch.zeros(len(x), dtype=torch.float64)
         cams = []

@@ -15,6 +15,7 @@ from typing import Any
 from torch import nn
 
 from voxplain.errors import FileError, InputError, KindError, VoxplainError, missing_extra, shortened
+from voxplain.score.bundle_window import bundle_window
 from voxplain.score.callables import PACKAGES, find_listed, quiet_options
 from voxplain.score.loaded import RANDOM, Loaded, first_line
 from voxplain.score.trust import demand_trust, is_trusted
@@ -49,7 +50,8 @@ def load_bundle(source: str, weights: Path | None = None, trust: Collection[str]
     notices = _weigh(module, folder, weights, {*trust, str(folder / WEIGHTS)} if trusted else trust)
     if "preprocessing" in config:
         notices = (*notices, "the bundle's own preprocessing is not applied; say with --prepare what it does")
-    return Loaded(module, label=folder.resolve().name, notices=notices, **_told(folder))
+    window = bundle_window(config)
+    return Loaded(module, label=folder.resolve().name, notices=notices, window=window, **_told(folder))
 
 
 def _weigh(module: nn.Module, folder: Path, weights: Path | None, trust: Collection[str]) -> tuple[str, ...]:

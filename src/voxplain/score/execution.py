@@ -17,6 +17,7 @@ from voxplain.score.hastened import hasten, helps
 from voxplain.score.layout import PLAIN, in_dtype, in_order, layout, rewritten
 from voxplain.score.output import pick
 from voxplain.score.precision import SHORT, deviation
+from voxplain.score.sliding import in_one_window
 from voxplain.spec import Options
 
 SAME = {torch.float32: 1e-3, torch.float64: 1e-9}
@@ -116,7 +117,7 @@ class Twins:
         return self._plans[key]
 
     def _found(self, x: Tensor) -> tuple[tuple[Pair, ...], torch.memory_format]:
-        pairs, order = foldable(self.module, x[:1]), layout(self.module, x)
+        pairs, order = foldable(self.module, in_one_window(self.module, x[:1])), layout(self.module, x)
         if pairs is None:
             self._say("batch norms were not folded: the network does not run on shapes alone")
         whole = tuple(pairs or ())

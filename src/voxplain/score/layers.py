@@ -14,10 +14,12 @@ import torch
 from torch import Tensor, nn
 
 from voxplain.errors import InputError
+from voxplain.score.blending import Caught, blended
 from voxplain.score.cells import Cells, CellTracker, Place, even_cells
 from voxplain.score.dry import LayerVisit, real_visits, remembered, visits
 from voxplain.score.model import Model
 from voxplain.score.output import pick
+from voxplain.score.sliding import SlidingWindows, sliding
 from voxplain.score.tokens import channels_last, folded, folded_shape, refilled
 
 POOLING = (
@@ -48,7 +50,7 @@ class Tap:
     activation: Tensor
     """(batch, channel, *space), at the layer's own resolution."""
     gradient: Tensor
-    """d score / d activation, same shape."""
+    """d score / d activation, same shape; empty where it was not asked for."""
     cells: Cells
 
 
@@ -82,6 +84,10 @@ def chosen_layer(model: Model, x: Tensor, maps: bool) -> Chosen:
     patch embedding of a transformer are left out. Where the answer is read from a class token, the last layer whose
     patch tokens still reach it, found once by a forward and a backward. Raises `InputError` where nothing remains.
     """
+    windows = sliding(model.module)
+    if windows is not None:  # layers are those of one window
+        inner = {name: layer for name, layer in model.layers.items() if layer in set(windows.network.modules())}
+        model, x = model.with_module(windows.network, inner), windows.one_window(x[:1])
     key = (x.shape[1:], model.output, maps)
     return remembered(model.module, key, lambda: _nearest_decision(model, x, maps))
 
@@ -192,14 +198,14 @@ class Catch:
 
     batch: int | None = None
     """The only batch size the program takes, or None."""
-    calls: int = 0
+    windows: SlidingWindows | None = None
+    """What runs the layer once for each window, if that is so."""
     kept: list[Tensor] = field(default_factory=list)
-    """Folded to (batch, channel, *space) where it is known how."""
+    """Folded to (batch, channel, *space) where it is known how; one a call."""
     cells: Cells | None = None
 
     def hold(self, output: Tensor, place: Place | None) -> Tensor:
         """Keep an output folded, and give the tensor that goes on in its stead; the graph begins at what is kept."""
-        self.calls += 1
         self.cells = None if place is None else place.cells
         source = output if output.requires_grad else output.detach()
         kept = source if place is None else folded(source, place)
@@ -212,7 +218,14 @@ class Catch:
 @contextmanager
 def caught(model: Model, names: Sequence[str], tracker: CellTracker) -> Iterator[dict[str, Catch]]:
     """Keep the outputs of the named layers while a forward runs; the graph begins at the first kept layer."""
-    catches = {name: Catch(model.fixed_batch) for name in names}
+    windows = sliding(model.module)
+    within = set() if windows is None else set(windows.network.modules())
+    catches = {name: Catch(model.fixed_batch, windows if model.layer(name) in within else None) for name in names}
+
+    def enter(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        """Cells within a window are counted from its first voxel."""
+        rank = inputs[0].ndim - 2
+        tracker.keep(inputs[0], Place(Cells((0.0,) * rank, (1.0,) * rank), tuple(range(2, rank + 2))))
 
     def hook_for(catch: Catch, name: str) -> object:
         def hook(module: nn.Module, inputs: object, output: object) -> Tensor | tuple[object, ...]:
@@ -230,6 +243,7 @@ def caught(model: Model, names: Sequence[str], tracker: CellTracker) -> Iterator
         return hook
 
     handles = [model.layer(name).register_forward_hook(hook_for(catch, name)) for name, catch in catches.items()]  # type: ignore[arg-type]
+    handles += [] if windows is None else [windows.network.register_forward_pre_hook(enter)]
     try:
         yield catches
     finally:
@@ -237,24 +251,27 @@ def caught(model: Model, names: Sequence[str], tracker: CellTracker) -> Iterator
             handle.remove()
 
 
-def checked(name: str, catch: Catch, x: Tensor) -> tuple[Tensor, Cells]:
-    """The one map a layer gave, and its cells; raises where the layer ran never or twice, or has no space."""
-    if catch.calls != 1:
-        times = "does not run" if catch.calls == 0 else f"runs {catch.calls} times"
-        raise InputError(f"layer {name!r} {times} in a forward pass, so it has no single map; name another layer")
-    kept = catch.kept[0]
+def checked(name: str, catch: Catch, x: Tensor) -> Caught:
+    """The one map a layer gave, or that of its windows; raises where it ran never or too often, or has no space."""
+    wanted = 1 if catch.windows is None else len(catch.windows.ran)
+    if len(catch.kept) != wanted:
+        times = f"runs {len(catch.kept)} times" if catch.kept else "does not run"
+        where = "a forward pass" if catch.windows is None else f"{wanted} windows"
+        raise InputError(f"layer {name!r} {times} in {where}, so it has no single map; name another layer")
+    kept, around = catch.kept[0], tuple(x.shape[2:]) if catch.windows is None else catch.windows.roi
     if kept.ndim != x.ndim or kept.shape[0] not in (len(x), catch.batch):
-        wanted = f"(batch, channel{', rows, columns' if x.ndim == 4 else ', i, j, k'})"
+        wanted_shape = f"(batch, channel{', rows, columns' if x.ndim == 4 else ', i, j, k'})"
         raise InputError(
             f"layer {name!r} gives {tuple(kept.shape)}, which is no map over the image"
-            f"{_hint(kept, x)}; name a layer that gives {wanted}"
+            f"{_hint(kept, x)}; name a layer that gives {wanted_shape}"
         )
-    if catch.cells is None and channels_last(kept.shape, x.shape[2:]):
+    if catch.cells is None and channels_last(kept.shape, around):
         raise InputError(
             f"layer {name!r} gives {tuple(kept.shape)} with its channels last, and where its places lie could not be "
             "followed; name a layer that gives (batch, channel, *space)"
         )
-    return kept, catch.cells or even_cells(tuple(x.shape[2:]), tuple(kept.shape[2:]))
+    cells = catch.cells or even_cells(around, tuple(kept.shape[2:]))
+    return Caught((kept,), cells) if catch.windows is None else blended(catch.windows, catch.kept, cells, x.shape[2:])
 
 
 def _hint(kept: Tensor, x: Tensor) -> str:

@@ -6,6 +6,7 @@ from pathlib import Path
 from torch import nn
 
 from voxplain.errors import FileError
+from voxplain.score.sliding import SlidingWindow
 from voxplain.types import Access, Head
 
 RANDOM = "no --weights were given, so the network's weights are random"
@@ -33,6 +34,8 @@ class Loaded:
     """Names of the output channels, where the source says so."""
     head: Head = "auto"
     """How its numbers become probabilities, where the source says so."""
+    window: SlidingWindow | None = None
+    """How it reads images that are larger than its patches, where the source says so."""
     random: bool = False
     """True where the weights are those the network was born with."""
     notices: tuple[str, ...] = ()

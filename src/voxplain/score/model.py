@@ -17,6 +17,7 @@ from voxplain.score.layout import PLAIN
 from voxplain.score.memory import short_of_memory
 from voxplain.score.output import pick
 from voxplain.score.prepared import HALF, prepare, weights_hash
+from voxplain.score.sliding import SlidingWindows, sliding
 from voxplain.types import HEADS, Access, Head
 
 COMPLAINTS = (RuntimeError, ValueError, TypeError, LookupError, AttributeError, ArithmeticError, AssertionError)
@@ -83,7 +84,7 @@ class Model:
             raise unknown("head", head, HEADS)
         prepared = prepare(module)
         limit = prepared.access if access is None else min(access, prepared.access)
-        guess_channels, guess_rank = _first_convolution(prepared.module)
+        guess_channels, guess_rank = first_convolution(prepared.module)
         return cls(
             module=prepared.module,
             access=limit,
@@ -179,6 +180,12 @@ class Model:
         return replace(self, execution=Execution(prepared=prepared, precision=precision, compiled=compiled))
 
     @property
+    def windows(self) -> str:
+        """The sliding window under which the network reads an image, in words; empty where there is none."""
+        found = sliding(self.module)
+        return "" if found is None else found.told
+
+    @property
     def remarks(self) -> tuple[str, ...]:
         """What was found so far while the network was prepared, in sentences."""
         return tuple(self.twins.remarks)
@@ -220,12 +227,15 @@ def _with_classes(output: Tensor, x: Tensor) -> Tensor:
 
 
 def _layers(module: nn.Module) -> dict[str, nn.Module]:
-    """Every named part that can be tapped: TorchScript inside a network takes no hooks."""
-    parts = module.named_modules()
+    """Every named part that can be tapped: TorchScript inside a network takes no hooks.
+
+    A network under a sliding window has the names that it has alone.
+    """
+    parts = module.network.named_modules() if isinstance(module, SlidingWindows) else module.named_modules()
     return {name: part for name, part in parts if name and not isinstance(part, torch.jit.ScriptModule)}
 
 
-def _first_convolution(module: nn.Module) -> tuple[int | None, int | None]:
+def first_convolution(module: nn.Module) -> tuple[int | None, int | None]:
     """Input channels and rank of the first registered convolution, (None, None) without one."""
     ranks = {nn.Conv2d: 2, nn.Conv3d: 3}
     for part in module.modules():

@@ -12,7 +12,7 @@ from torch import nn
 from voxplain.errors import FileError, InputError, KindError, missing_extra, shortened
 from voxplain.score.loaded import Loaded, first_line
 from voxplain.score.nnunet_plans import Document, configuration, is_by_regions, label_names, preparation
-from voxplain.score.nnunet_windows import SlidingWindows
+from voxplain.score.nnunet_windows import PlannedWindows
 from voxplain.score.trust import demand_trust, is_trusted
 from voxplain.score.weights import put_weights, read_checkpoint, unwrapped
 
@@ -45,7 +45,7 @@ def load_nnunet(source: str, weights: Path | None = None, trust: Collection[str]
     networks = [_network(source, chosen, about, trust) for _ in held]
     for network, one, path in zip(networks, held, paths, strict=True):
         put_weights(network, unwrapped(one["network_weights"], str(path))[0], str(path))
-    module = SlidingWindows(networks, chosen["patch_size"], plans["transpose_forward"])
+    module = PlannedWindows(networks, chosen["patch_size"], plans["transpose_forward"])
     return Loaded(
         module,
         label=f"nnunet {name}",

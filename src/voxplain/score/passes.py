@@ -13,13 +13,15 @@ import torch
 from torch import Tensor
 
 from voxplain.errors import InputError
-from voxplain.score.cells import Cells, CellTracker
+from voxplain.score.blending import Caught
+from voxplain.score.cells import CellTracker
 from voxplain.score.choice import Choice
 from voxplain.score.execution import Kind
 from voxplain.score.layers import Catch, Tap, caught, checked
 from voxplain.score.memory import Ledger, short_of_memory
 from voxplain.score.model import Model
 from voxplain.score.rules import DERIVATIVE, Pass, Rules, Tape, recorded
+from voxplain.score.sliding import asked
 
 Read = Callable[[Tensor], tuple[Tensor, Choice]]
 """Output of a batch -> the meant numbers (batch,) or (batch, class), differentiable, and what they belong to."""
@@ -38,11 +40,20 @@ class Ask:
     gradient: bool = False
     """The gradient by the batch."""
     layers: tuple[str, ...] = ()
-    """Layers whose activations and gradients are wanted."""
+    """Layers whose activations are wanted."""
+    back: bool = True
+    """Whether the gradients by the layers are wanted too."""
     rules: Rules | None = None
     """Rules for the way back; None for the derivative."""
+    region: Tensor | None = None
+    """Voxels of the output (batch, *space) that the answer is read from, where these are known; None for all."""
     stretch: int | None = None
     """Bytes of the forward after which its activations are let go, to be computed again; None to keep them all."""
+
+    @property
+    def graded(self) -> bool:
+        """Whether there is a way back."""
+        return self.gradient or bool(self.layers and self.back)
 
     @property
     def network(self) -> Model:
@@ -75,7 +86,7 @@ def answered(asks: Sequence[Ask]) -> list[Answer | Exception]:
 
 def _together(asks: Sequence[Ask]) -> Sequence[Answer | Exception]:
     """Answers from one pass; where that fails for another reason than memory, each ask gets a pass of its own."""
-    graph = any(ask.gradient or ask.layers for ask in asks)
+    graph = any(ask.graded for ask in asks)
     try:
         with torch.inference_mode(False), torch.set_grad_enabled(graph):
             return _Pass.through(asks).answers()
@@ -135,8 +146,8 @@ class _Pass:
     asks: Sequence[Ask]
     leaf: Tensor
     output: Tensor
-    catches: dict[str, tuple[Tensor, Cells]] = field(default_factory=dict)
-    """Activation and cells of every layer asked for."""
+    catches: dict[str, Caught] = field(default_factory=dict)
+    """What every layer asked for gave."""
     tape: Tape | None = None
     """The recorded forward, where rules were asked for or activations are to be computed again."""
 
@@ -159,6 +170,7 @@ class _Pass:
                 tracker = CellTracker(x)
                 catches = around.enter_context(caught(network, layers, tracker))
                 around.enter_context(tracker)
+            around.enter_context(asked(network.module, _region(asks)))
             output = network(network.filled(x))[: len(batch)]
         return cls(asks, leaf, output, {name: checked(name, catches[name], leaf) for name in layers}, tape)
 
@@ -166,12 +178,13 @@ class _Pass:
         """The answer to each ask; the graph is let go with the last backward."""
         read = [ask.read(self.output) for ask in self.asks]
         found: dict[int, Answer] = {}
-        differentiated = [n for n, ask in enumerate(self.asks) if ask.gradient or ask.layers]
+        differentiated = [n for n, ask in enumerate(self.asks) if ask.graded]
         groups = list(self._same_number(differentiated, [choice for _, choice in read]))
         for group in groups:
             found.update(self._graded(group, *read[group[0]], keep=group is not groups[-1]))
         for number, (values, choice) in enumerate(read):
-            found.setdefault(number, Answer(values.detach().double(), choice))
+            taps = tuple(self._tap(name, None, len(values)) for name in self.asks[number].layers)
+            found.setdefault(number, Answer(values.detach().double(), choice, taps=taps))
         return [found[number] for number in range(len(read))]
 
     def _same_number(self, numbers: Sequence[int], choices: Sequence[Choice]) -> Iterator[list[int]]:
@@ -185,22 +198,27 @@ class _Pass:
 
     def _graded(self, group: list[int], values: Tensor, choice: Choice, keep: bool) -> dict[int, Answer]:
         asks = [self.asks[n] for n in group]
-        layers = tuple(dict.fromkeys(name for ask in asks for name in ask.layers))
+        layers = tuple(dict.fromkeys(name for ask in asks if ask.back for name in ask.layers))
         leaves = [self.leaf] if any(ask.gradient for ask in asks) else []
         asks[0].ledger.backwards += len(values)
         asks[0].ledger.forwards += len(values) * computed_again(self.asks)
-        found, met = self._backward(asks[0], values, [*leaves, *(self.catches[name][0] for name in layers)], keep)
+        parts = [part for name in layers for part in self.catches[name].parts]
+        found, met = self._backward(asks[0], values, [*leaves, *parts], keep)
         gradient = found.pop(0).contiguous() if leaves else None
-        taps = {name: self._tap(name, part, len(values)) for name, part in zip(layers, found, strict=True)}
+        taps = {name: self._tap(name, _taken(found, len(self.catches[name].parts)), len(values)) for name in layers}
         plain = values.detach().double()
+        for name in dict.fromkeys(name for ask in asks for name in ask.layers if name not in taps):
+            taps[name] = self._tap(name, None, len(values))
         return {
             n: Answer(plain, choice, gradient if ask.gradient else None, tuple(taps[name] for name in ask.layers), met)
             for n, ask in zip(group, asks, strict=True)
         }
 
-    def _tap(self, name: str, gradient: Tensor, count: int) -> Tap:
-        activation, cells = self.catches[name]
-        return Tap(name, self._told(activation.detach(), count), self._told(gradient, count), cells)
+    def _tap(self, name: str, gradients: Sequence[Tensor] | None, count: int) -> Tap:
+        caught = self.catches[name]
+        activation = caught.activation
+        gradient = activation.new_empty(0) if gradients is None else caught.gradient(gradients)
+        return Tap(name, self._told(activation, count), self._told(gradient, count), caught.cells)
 
     def _told(self, part: Tensor, count: int) -> Tensor:
         """A tensor of the network's own in the order and type that methods get; a fixed batch was filled up."""
@@ -226,3 +244,21 @@ class _Pass:
                 raise
             raise InputError(f"the model cannot be differentiated: {str(error).splitlines()[0][:200]}") from error
         return [torch.zeros_like(of) if part is None else part for part, of in zip(found, inputs, strict=True)], met
+
+
+def _region(asks: Sequence[Ask]) -> Tensor | None:
+    """Voxels (*space) that any of the asks needs of any sample; None for all."""
+    found: Tensor | None = None
+    for ask in asks:
+        if ask.region is None:
+            return None
+        own = ask.region.any(dim=0)
+        found = own if found is None else found | own
+    return found
+
+
+def _taken(parts: list[Tensor], count: int) -> list[Tensor]:
+    """The first of the parts, which are removed."""
+    first = parts[:count]
+    del parts[:count]
+    return first

@@ -78,7 +78,7 @@ class _Prompter:
         pairs = [
             (ask, answer.choice)
             for ask, answer in zip(asks, said, strict=True)
-            if isinstance(answer, Answer) and (ask.gradient or ask.layers)
+            if isinstance(answer, Answer) and ask.graded
         ]
         seen: list[tuple[Ask, Choice]] = []
         for ask, choice in pairs:

@@ -134,14 +134,17 @@ class Score:
         work = lambda index: self._asked(x[index], index, gradient=True)  # noqa: E731
         return list(self._chunks(len(x), x, work, backward=True))
 
-    def tap(self, x: Float[Tensor, "batch channel *space"], layers: Sequence[str]) -> Tapped:
-        """Scores, and for each layer its activations and their gradients: one forward, one backward to the layers."""
+    def tap(self, x: Float[Tensor, "batch channel *space"], layers: Sequence[str], *, back: bool = True) -> Tapped:
+        """Scores, and for each layer its activations and their gradients: one forward, one backward to the layers.
+
+        Without the way `back` there are no gradients.
+        """
         self._require(Access.LAYERS, "reading layers")
         for name in layers:
             self.model.layer(name)
         check_count(self.mask, len(x))
-        work = lambda index: self._asked(x[index], index, layers=tuple(layers))  # noqa: E731
-        found = list(self._chunks(len(x), x, work, backward=True, layers=layers))
+        work = lambda index: self._asked(x[index], index, layers=tuple(layers), back=back)  # noqa: E731
+        found = list(self._chunks(len(x), x, work, backward=back, layers=layers))
         values = torch.cat([answer.values for answer in found]).to(x.device)
         together = [_joined_taps(same) for same in zip(*(answer.taps for answer in found), strict=True)]
         return Tapped(values, together, torch.cat([answer.choice.index for answer in found]))
@@ -179,6 +182,7 @@ class Score:
         every: bool = False,
         gradient: bool = False,
         layers: tuple[str, ...] = (),
+        back: bool = True,
         width: int = 1,
     ) -> Answer:
         """The answer of one pass; `rows` are the samples of the clean batch that these were made from."""
@@ -189,9 +193,12 @@ class Score:
             return reader(output, choice, self.model.head), choice
 
         meaning = f"{self.target}{' of every class' if every else ''}"
-        rules = self.rules if gradient or layers else None
-        stretch = self._stretch(batch, layers, width) if gradient or layers else None
-        (answer,) = self.ask([Ask(self.model, batch, read, meaning, self.ledger, gradient, layers, rules, stretch)])
+        graded = gradient or bool(layers and back)
+        rules = self.rules if graded else None
+        stretch = self._stretch(batch, layers, width) if graded else None
+        region = None if self.choice is None else self.choice.take(rows).region
+        asked = Ask(self.model, batch, read, meaning, self.ledger, gradient, layers, back, rules, region, stretch)
+        (answer,) = self.ask([asked])
         if isinstance(answer, Exception):
             raise answer
         return answer

@@ -59,6 +59,7 @@ def _circumstances(model: Model, seed: int, cost: Cost) -> dict[str, Any]:
         "model": model.label,
         "output": model.output,
         "head": model.head,
+        **({"sliding_window": model.windows} if model.windows else {}),
         "seed": seed,
         "device": str(model.device),
         "dtype": str(model.dtype).removeprefix("torch."),

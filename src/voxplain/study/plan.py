@@ -45,6 +45,7 @@ class Plan:
                 "weights_sha256": self.model.weights_hash,
                 "output": self.model.output or "",
                 "head": self.model.head,
+                **({"sliding_window": self.model.windows} if self.model.windows else {}),
                 "class_names": list(self.model.class_names),
             },
             "prepare": table_of(self.prepare),
