@@ -129,10 +129,22 @@ def test_gradients_of_touched_windows_alone_are_those_of_all():
 def test_targets_that_share_a_pass_get_the_windows_of_both():
     model = Model.of(under(WINDOW))
     far = "region(1, over='voxel', voxel=(15, 11, 19))"
-    alone = [method("gradient")(Score(model, target), X).values for target in (CORNER, far)]
-    shared = together([(Score(model, target), lambda score: method("gradient")(score, X)) for target in (CORNER, far)])
+    frozen = [Score(model, target).freeze(X)[1] for target in (CORNER, far)]
+    alone = [score.grad(X).gradient for score in frozen]
+    shared = together([(score, lambda own: own.grad(X)) for score in frozen])
     for one, other in zip(shared, alone, strict=True):
-        torch.testing.assert_close(one.values, other, rtol=1e-12, atol=1e-300)
+        torch.testing.assert_close(one.gradient, other, rtol=1e-12, atol=1e-300)
+
+
+def test_each_sample_of_a_batch_gets_the_windows_of_its_own_region():
+    mask = torch.zeros(2, *X.shape[2:])
+    mask[0, :3, :3, :3], mask[1, 13:, 9:, 17:] = 1, 1
+    module = under(WINDOW)
+    leaf = X.clone().requires_grad_()
+    value = (module(leaf)[:, 1] * mask).sum() / 27
+    (expected,) = torch.autograd.grad(value, leaf)
+    _, score = Score(Model.of(module), "region(1, over='mask')", mask=mask).freeze(X)
+    torch.testing.assert_close(score.grad(X).gradient, expected, rtol=1e-10, atol=1e-300)
 
 
 def taps(target: str, layer: str = "low", window: SlidingWindow = WINDOW):
@@ -193,8 +205,7 @@ def test_windows_that_begin_between_cells_share_out_what_they_give(roi):
     expected = sum(part.sum((2, 3, 4)) for part in torch.autograd.grad(value, found))
     torch.testing.assert_close(tap.gradient.sum((2, 3, 4)), expected, rtol=1e-10, atol=1e-15)
     constant = taps_of_constant(window, x)
-    inside = constant[:, :, 1:-1, 1:-1, 1:-1]
-    torch.testing.assert_close(inside, torch.ones_like(inside), rtol=1e-12, atol=0)
+    torch.testing.assert_close(constant, torch.ones_like(constant), rtol=1e-12, atol=0)
 
 
 def taps_of_constant(window: SlidingWindow, x: Tensor) -> Tensor:
@@ -205,6 +216,19 @@ def taps_of_constant(window: SlidingWindow, x: Tensor) -> Tensor:
     return Score(model, "region(0, over='whole')").tap(x, ["1"], back=False).taps[0].activation
 
 
+def test_what_lies_between_cells_keeps_its_place():
+    """A ramp stays the ramp: an average of neighbours is right at the place between them."""
+    network = nn.Sequential(nn.Conv3d(1, 2, 1), nn.AvgPool3d(2), nn.Upsample(scale_factor=2)).double()
+    nn.init.ones_(network[0].weight)
+    nn.init.zeros_(network[0].bias)
+    ramp = torch.arange(17, dtype=torch.float64)[None, None, :, None, None].expand(1, 1, 17, 8, 8)
+    model = Model.of(under(SlidingWindow(roi=(8,), overlap=0.3), network), head="multi_label")
+    tap = Score(model, "region(0, over='whole')").tap(ramp, ["1"], back=False).taps[0]
+    found = tap.activation[0, 0, :, 2, 2]
+    wanted = tap.cells.start[0] + tap.cells.step[0] * torch.arange(len(found), dtype=torch.float64)
+    torch.testing.assert_close(found, wanted, rtol=1e-10, atol=0)  # neighbours just outside count for 1e-12
+
+
 @pytest.mark.parametrize("side", [5, 6, 7])
 def test_padding_about_a_small_image_is_left_out_of_places(side):
     x = X[:1, :, :side, :side, :side]
@@ -212,7 +236,14 @@ def test_padding_about_a_small_image_is_left_out_of_places(side):
     tap = Score(model, "region(1, over='whole')").tap(x, ["low"]).taps[0]
     assert tap.cells.start == (0.5 - (8 - side) // 2,) * 3
     found = method("gradient")(Score(model, "region(1, over='whole')"), x)
-    torch.testing.assert_close(found.values.shape, x.shape)
+    assert found.values.shape == x.shape
+    mask = torch.zeros(1, *x.shape[2:])
+    mask[0, -1, -1, -1] = 1
+    narrow = SlidingWindow(roi=(8, 4, 4), overlap=0.5)
+    _, score = Score(Model.of(under(narrow)), "region(1, over='mask')", mask=mask).freeze(x)
+    leaf = x.clone().requires_grad_()
+    (expected,) = torch.autograd.grad(under(narrow)(leaf)[0, 1, -1, -1, -1], leaf)
+    torch.testing.assert_close(score.grad(x).gradient, expected, rtol=1e-10, atol=1e-300)
 
 
 def test_other_orders_of_axes_come_back_to_those_of_the_image():

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from scipy import ndimage
 
 from voxplain.errors import InputError, OptionError
-from voxplain.score.target import TARGETS, ClassScore, Region, probabilities, resolved, scores, target
+from voxplain.score.choice import probabilities, resolved, scores
+from voxplain.score.target import TARGETS, ClassScore, Region, target
 
 F64 = torch.float64
 
@@ -371,6 +372,76 @@ def test_options_of_another_place_are_refused_instead_of_ignored():
             Region(1, over="whole", **options)
 
 
+# --- several classes as one ------------------------------------------------------------------------------------------
+
+
+def test_the_logit_of_several_classes_makes_the_probability_of_any_of_them():
+    output = maps(4, 5, classes=4)
+    found = read("region([1, 3], over='whole')", output)
+    chance = output.softmax(1)[:, [1, 3]].sum(1)
+    # log(p / (1 - p)) of the pair is their logit together less that of the rest.
+    rest = torch.logsumexp(output[:, [0, 2]], 1)
+    close(found, (torch.log(chance / (1 - chance)) + rest).mean((1, 2)))
+
+
+def test_the_probability_of_several_classes_is_the_sum_of_theirs():
+    output = maps(4, 5)
+    close(read("region([0, 2], over='whole', of='probability')", output), 1 - output.softmax(1)[:, 1].mean((1, 2)))
+
+
+def test_several_classes_are_read_where_any_of_them_is_predicted():
+    output = maps(4, 5, 6, classes=4)
+    region = np.isin(output.argmax(1).numpy(), (1, 3))
+    assert (regions_of("region([1, 3])", output) == region).all()
+    together = torch.logsumexp(output[:, [1, 3]], 1)
+    close(read("region([3, 1])", output), [together[n][torch.as_tensor(region[n])].mean() for n in range(2)])
+
+
+def test_a_component_of_several_classes_may_hold_all_of_them():
+    output = torch.zeros(1, 3, 3, 6, dtype=F64)
+    output[:, 0] = 1
+    output[0, 1, 1, 0:2], output[0, 2, 1, 2:4] = 2, 2
+    assert regions_of("region([1, 2], over='component')", output).sum() == 4
+
+
+def test_every_class_of_several_reads_their_number_and_the_others_their_own():
+    asked, output = target("region([0, 2], over='whole')"), maps(4, 5, classes=4)
+    rows = asked.read_all(output, asked.choose(output, "auto", None), "auto")
+    close(rows[:, 0], rows[:, 2])
+    close(rows[:, 0], torch.logsumexp(output[:, [0, 2]], 1).mean((1, 2)))
+    close(rows[:, [1, 3]], output[:, [1, 3]].mean((2, 3)))
+
+
+def test_a_list_of_one_class_is_that_class():
+    output = maps(4, 5)
+    close(read("region([2])", output), read("region(2)", output))
+
+
+def test_several_classes_that_may_meet_in_a_voxel_are_refused():
+    with pytest.raises(InputError, match=r"^region\(index=\[1, 2\]\): several classes must exclude each other"):
+        read("region([1, 2])", maps(4, 5), "multi_label")
+    with pytest.raises(InputError, match=r"several classes must exclude each other"):
+        read("region([0, 1])", maps(4, 5, classes=1))
+
+
+@pytest.mark.parametrize("classes", ["[]", "[1, 1]"])
+def test_several_classes_must_differ(classes):
+    with pytest.raises(OptionError, match=r"^region: index must be a class number or a list of different ones, got"):
+        target(f"region({classes})")
+
+
+def test_each_of_several_classes_must_be_one_of_the_models():
+    with pytest.raises(InputError, match=r"^region: class must be between 0 and 2, got 3$"):
+        read("region([1, 3], over='whole')", maps(4, 5))
+
+
+def test_several_classes_that_are_predicted_nowhere_are_all_told():
+    output = torch.zeros(1, 3, 4, 4)
+    output[:, 0] = 1
+    with pytest.raises(InputError, match=r"no voxel is predicted as one of classes 1, 2; use over='whole'"):
+        read("region([1, 2])", output)
+
+
 # --- every field does something ------------------------------------------------------------------------------------
 
 MASK = torch.zeros(1, 7, 8)
@@ -384,11 +455,15 @@ CHANGES = [
     ("regression", "index", "regression(0)", "regression(1)", LOGITS),
     ("regression", "reference", "regression(0)", "regression(0, reference=1)", LOGITS),
     ("region", "index", "region(0)", "region(1)", blobs()),
+    ("region", "index", "region(1, over='whole')", "region([0, 1], over='whole')", blobs()),
     ("region", "reduce", "region(1)", "region(1, reduce='sum')", blobs()),
     ("region", "of", "region(1)", "region(1, of='probability')", blobs()),
     ("region", "over", "region(1)", "region(1, over='whole')", blobs()),
     ("region", "over", "region(1, over='whole')", "region(1, over='mask')", blobs()),
     ("region", "over", "region(1)", "region(1, over='component')", blobs()),
+    ("region", "over", "region(1, over='whole')", "region(1, over='boundary')", blobs()),
+    ("volume", "index", "volume(0)", "volume([0, 1])", blobs()),
+    ("soft_dice", "index", "soft_dice(0)", "soft_dice(1)", blobs()),
     ("region", "component", "region(1, over='component')", "region(1, over='component', component=2)", blobs()),
     (
         "region",
@@ -432,6 +507,11 @@ def test_no_field_is_missing_from_that_list():
         ),
         ("region(1, over='voxel', voxel=(0, 0))", 1, "over one voxel"),
         ("region(1, over='mask')", 1, "over the given mask"),
+        (
+            "region([1, 2])",
+            1,
+            "mean logit of class 1 (meningioma) + class 2 (pituitary) over the region predicted as one of them",
+        ),
     ],
 )
 def test_each_target_is_told_with_class_names(spec, index, said):

@@ -8,8 +8,9 @@ over all windows.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from operator import truediv
 
 import torch
 from torch import Tensor
@@ -45,28 +46,31 @@ class Blend:
 
     back: tuple[int, ...]
     """Axes of the image by their numbers in what the network gives."""
-    matrices: tuple[tuple[Tensor, ...], ...]
-    """Of each window and axis: (cells of the grid, cells of the window), columns that sum to 1."""
+    offsets: tuple[tuple[float, ...], ...]
+    """Of each window: where its first cell lies, in cells of the grid."""
+    counts: tuple[int, ...]
+    """Cells of the grid."""
     weight: Tensor
     """Of the cells of a window."""
 
     def mean(self, parts: Sequence[Tensor]) -> Tensor:
-        """Weighted means where windows overlap; 0 where none ran."""
+        """Weighted means where windows overlap, read between their cells; 0 where none ran."""
         weight = self.weight.to(parts[0])
-        total = self._laid([part * weight for part in parts])
-        weights = self._laid([weight[None, None]] * len(parts))
+        total = self._laid([part * weight for part in parts], read_between)
+        weights = self._laid([weight[None, None]] * len(parts), read_between)
         return torch.where(weights > 0, total / weights.clamp_min(torch.finfo(weights.dtype).tiny), 0)
 
     def sum(self, parts: Sequence[Tensor]) -> Tensor:
-        """Sums of what all windows give to a cell."""
-        return self._laid(parts)
+        """Sums of what all windows give, shared out to the cells between which it lies."""
+        return self._laid(parts, shared_out)
 
-    def _laid(self, parts: Sequence[Tensor]) -> Tensor:
+    def _laid(self, parts: Sequence[Tensor], matrix: Callable[[float, int, int], Tensor]) -> Tensor:
         total: Tensor | None = None
-        for part, matrices in zip(parts, self.matrices, strict=True):
+        for part, offsets in zip(parts, self.offsets, strict=True):
             laid = part
-            for axis, matrix in enumerate(matrices, start=2):
-                laid = (laid.movedim(axis, -1) @ matrix.to(laid).T).movedim(-1, axis)
+            for axis, (offset, count) in enumerate(zip(offsets, self.counts, strict=True), start=2):
+                across = matrix(offset, part.shape[axis], count).to(laid)
+                laid = (laid.movedim(axis, -1) @ across.T).movedim(-1, axis)
             total = laid if total is None else total + laid
         if total is None:
             raise RuntimeError("no window ran")
@@ -77,32 +81,46 @@ def blended(windows: SlidingWindows, parts: Sequence[Tensor], local: Cells, side
     """The maps `parts` of the windows that ran over an image of these `sides`; `local` are the cells of one window."""
     padded = windows.sides(sides)
     corners, cells = windows.corners(padded), tuple(parts[0].shape[2:])
+    offsets = tuple(tuple(map(truediv, corner, local.step)) for corner in windows.ran)
     furthest = [max(axis) for axis in zip(*corners, strict=True)]
-    counts = [math.ceil(far / step - SLACK) + own for far, step, own in zip(furthest, local.step, cells, strict=True)]
-    matrices = tuple(
-        tuple(_placed(start / step, own, count)
-              for start, step, own, count in zip(corner, local.step, cells, counts, strict=True))
-        for corner in windows.ran
-    )  # fmt: skip
+    lasts = zip(furthest, local.step, cells, strict=True)
+    counts = tuple(math.floor(far / step + SLACK) + own for far, step, own in lasts)
     starts = [start - before for start, before in zip(local.start, windows.before(sides), strict=True)]
     axes = [windows.order.index(2 + axis) - 2 for axis in range(len(cells))]
     whole = Cells(tuple(starts[axis] for axis in axes), tuple(local.step[axis] for axis in axes), local.measured)
-    return Caught(tuple(parts), whole, Blend(windows.back, matrices, _weight(windows, local, cells)))
+    return Caught(tuple(parts), whole, Blend(windows.back, offsets, counts, _weight(windows, local, cells)))
 
 
 SLACK = 1e-6
-"""A corner that lies on a cell of the grid but for rounding begins there."""
+"""A window that begins on a cell of the grid but for rounding begins there."""
+
+FAINT = 1e-12
+"""Weight of a cell that lies just outside a window: it counts where no window has it inside."""
 
 
-def _placed(offset: float, own: int, count: int) -> Tensor:
-    """(count, own): each cell of a window shared out to the two cells of the grid that it lies between."""
-    whole = math.floor(offset + SLACK)
-    part = max(0.0, offset - whole)
-    matrix = torch.zeros(count, own, dtype=torch.float64)
-    cells = torch.arange(own)
-    matrix[cells + whole, cells] = 1 - part
-    if part > SLACK:
-        matrix[cells + whole + 1, cells] = part
+def read_between(offset: float, own: int, count: int) -> Tensor:
+    """(count, own): what each cell of the grid reads from the two cells of a window between which it lies."""
+    places = torch.arange(count, dtype=torch.float64) - offset
+    outside = torch.maximum(-places, places - (own - 1)).clamp_min(0)
+    inside = places.clamp(0, own - 1)
+    low = inside.floor().long().clamp_max(max(own - 2, 0))
+    matrix = _two(inside - low, low, count, own)
+    return matrix * torch.where(outside <= SLACK, 1.0, torch.where(outside < 1, FAINT, 0.0))[:, None]
+
+
+def shared_out(offset: float, own: int, count: int) -> Tensor:
+    """(count, own): what each cell of a window gives to the two cells of the grid between which it lies."""
+    places = (torch.arange(own, dtype=torch.float64) + offset).clamp(0, count - 1)
+    low = (places + SLACK).floor().long().clamp_max(max(count - 2, 0))
+    return _two((places - low).clamp(0, 1), low, own, count).T
+
+
+def _two(part: Tensor, low: Tensor, rows: int, columns: int) -> Tensor:
+    """(rows, columns): `part` of each row at the column after `low`, the rest at `low`."""
+    matrix = torch.zeros(rows, columns, dtype=torch.float64)
+    row = torch.arange(rows)
+    matrix[row, low] = 1 - part
+    matrix[row, (low + 1).clamp_max(columns - 1)] += part
     return matrix
 
 

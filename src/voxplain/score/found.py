@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
 
 from voxplain.score.layers import Tap
@@ -44,3 +46,11 @@ class Tapped(NamedTuple):
     values: Tensor
     taps: list[Tap]
     classes: Tensor
+
+
+def joined_taps(taps: Sequence[Tap]) -> Tap:
+    """One layer's taps of several chunks as that of one batch."""
+    if len(taps) == 1:
+        return taps[0]
+    activation = torch.cat([tap.activation for tap in taps])
+    return Tap(taps[0].layer, activation, torch.cat([tap.gradient for tap in taps]), taps[0].cells)

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
 from voxplain.errors import InputError
 from voxplain.score.blending import Caught, blended
@@ -218,14 +219,7 @@ class Catch:
 @contextmanager
 def caught(model: Model, names: Sequence[str], tracker: CellTracker) -> Iterator[dict[str, Catch]]:
     """Keep the outputs of the named layers while a forward runs; the graph begins at the first kept layer."""
-    windows = sliding(model.module)
-    within = set() if windows is None else set(windows.network.modules())
-    catches = {name: Catch(model.fixed_batch, windows if model.layer(name) in within else None) for name in names}
-
-    def enter(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        """Cells within a window are counted from its first voxel."""
-        rank = inputs[0].ndim - 2
-        tracker.keep(inputs[0], Place(Cells((0.0,) * rank, (1.0,) * rank), tuple(range(2, rank + 2))))
+    catches = {name: Catch(model.fixed_batch, around) for name, around in _around(model, names).items()}
 
     def hook_for(catch: Catch, name: str) -> object:
         def hook(module: nn.Module, inputs: object, output: object) -> Tensor | tuple[object, ...]:
@@ -243,12 +237,30 @@ def caught(model: Model, names: Sequence[str], tracker: CellTracker) -> Iterator
         return hook
 
     handles = [model.layer(name).register_forward_hook(hook_for(catch, name)) for name, catch in catches.items()]  # type: ignore[arg-type]
-    handles += [] if windows is None else [windows.network.register_forward_pre_hook(enter)]
+    handles += _entries(model, tracker)
     try:
         yield catches
     finally:
         for handle in handles:
             handle.remove()
+
+
+def _around(model: Model, names: Sequence[str]) -> dict[str, SlidingWindows | None]:
+    """What runs each of the layers once for each window, if that is so."""
+    windows = sliding(model.module)
+    within = set() if windows is None else set(windows.network.modules())
+    return {name: windows if model.layer(name) in within else None for name in names}
+
+
+def _entries(model: Model, tracker: CellTracker) -> list[RemovableHandle]:
+    """Where windows are entered, cells are counted from the first voxel of the window on."""
+
+    def enter(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        rank = inputs[0].ndim - 2
+        tracker.keep(inputs[0], Place(Cells((0.0,) * rank, (1.0,) * rank), tuple(range(2, rank + 2))))
+
+    windows = sliding(model.module)
+    return [] if windows is None else [windows.network.register_forward_pre_hook(enter)]
 
 
 def checked(name: str, catch: Catch, x: Tensor) -> Caught:

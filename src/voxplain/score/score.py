@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterator, Sequence
+from math import prod
 from typing import TypeVar
 
 import torch
@@ -18,8 +19,7 @@ from torch import Tensor, nn
 from voxplain.errors import InputError, MemoryShort, OptionError
 from voxplain.score.choice import Choice, joined
 from voxplain.score.execution import Kind
-from voxplain.score.found import Graded, Piece, Ruled, Tapped
-from voxplain.score.layers import Tap
+from voxplain.score.found import Graded, Piece, Ruled, Tapped, joined_taps
 from voxplain.score.memory import Ledger, Way, evened, key_of, plan_chunk, short_of_memory
 from voxplain.score.model import Model
 from voxplain.score.passes import Answer, Ask, answered
@@ -146,7 +146,7 @@ class Score:
         work = lambda index: self._asked(x[index], index, layers=tuple(layers), back=back)  # noqa: E731
         found = list(self._chunks(len(x), x, work, backward=back, layers=layers))
         values = torch.cat([answer.values for answer in found]).to(x.device)
-        together = [_joined_taps(same) for same in zip(*(answer.taps for answer in found), strict=True)]
+        together = [joined_taps(same) for same in zip(*(answer.taps for answer in found), strict=True)]
         return Tapped(values, together, torch.cat([answer.choice.index for answer in found]))
 
     def stream(self, count: int, make: Make, *, like: Tensor, every: bool = False) -> Iterator[Piece]:
@@ -190,13 +190,13 @@ class Score:
         def read(output: Tensor) -> tuple[Tensor, Choice]:
             choice = self._chosen(output, rows)
             reader = self.target.read_all if every else self.target.read
-            return reader(output, choice, self.model.head), choice
+            return reader(output, choice, self.model.head) * self._scale(batch, output), choice
 
         meaning = f"{self.target}{' of every class' if every else ''}"
         graded = gradient or bool(layers and back)
         rules = self.rules if graded else None
         stretch = self._stretch(batch, layers, width) if graded else None
-        region = None if self.choice is None else self.choice.take(rows).region
+        region = self.choice.take(rows).region if self.choice is not None and self.target.local else None
         asked = Ask(self.model, batch, read, meaning, self.ledger, gradient, layers, back, rules, region, stretch)
         (answer,) = self.ask([asked])
         if isinstance(answer, Exception):
@@ -209,6 +209,12 @@ class Score:
         if self.choice is None:
             raise InputError("the score must be frozen by a clean batch before its classes are known")
         return self.choice.index
+
+    def _scale(self, batch: Tensor, output: Tensor) -> float:
+        """What the target's numbers are multiplied by, from the volume of an output's voxel."""
+        volume = batch.ndim == output.ndim == 5 and self.spacing_mm is not None
+        voxel = prod(self.spacing_mm or ()) * prod(batch.shape[2:]) / prod(output.shape[2:]) if volume else None
+        return self.target.scale(voxel)
 
     def _chosen(self, output: Tensor, rows: Tensor) -> Choice:
         if self.choice is not None:
@@ -288,11 +294,3 @@ def _parts(answer: Answer) -> tuple[Tensor, Tensor]:
     if answer.gradient is None:
         raise RuntimeError("a pass was asked for a gradient and gave none")
     return answer.values, answer.gradient
-
-
-def _joined_taps(taps: Sequence[Tap]) -> Tap:
-    """One layer's taps of several chunks as that of one batch."""
-    if len(taps) == 1:
-        return taps[0]
-    activation = torch.cat([tap.activation for tap in taps])
-    return Tap(taps[0].layer, activation, torch.cat([tap.gradient for tap in taps]), taps[0].cells)

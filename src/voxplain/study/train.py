@@ -43,14 +43,9 @@ def train(
     intervals and predictions are written; a training that was cut short goes on from its last whole epoch, a finished
     one is reused. Raises `InputError` for leaks between the parts and for losses that are no numbers.
     """
-    if not leads():
-        say, tick = (lambda line: None), (lambda done, total: None)
+    say, tick = (say, tick) if leads() else (lambda line: None, lambda done, total: None)
     name = "recipe" if isinstance(recipe, Recipe) else Path(recipe).stem
-    chosen = (
-        Recipe.of(merged(recipe.table(), settings))
-        if isinstance(recipe, Recipe)
-        else read_recipe(recipe, size, settings, with_data=data is not None)
-    )
+    chosen = _chosen(recipe, size, settings, with_data=data is not None)
     source = Path(data) if data is not None else _simulated(chosen, say, tick)
     say(f"{name}: reading {source.name}")
     cases = training_cases(source, chosen)
@@ -70,6 +65,13 @@ def train(
     job = Job(name, chosen, stuff, tuple(parts), folder, work)
     scores = tested_by_folds(job) if chosen.outer_folds else tested(job)
     return finished(job, scores, doubts)
+
+
+def _chosen(recipe: str | Recipe, size: str, settings: dict[str, Any], *, with_data: bool) -> Recipe:
+    """The recipe with the settings on top."""
+    if isinstance(recipe, Recipe):
+        return Recipe.of(merged(recipe.table(), settings))
+    return read_recipe(recipe, size, settings, with_data=with_data)
 
 
 def _simulated(recipe: Recipe, say: Say, tick: Tick) -> Path:
