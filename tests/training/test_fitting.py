@@ -263,6 +263,13 @@ def test_the_keeper_says_which_score_is_better():
     assert worths[0] > worths[1]
 
 
+@pytest.mark.parametrize("batch", [2, 3, 4, 8, 16])
+def test_a_cycle_of_few_steps_has_a_rise_and_a_fall(recipe, samples, tmp_path, batch):
+    for epochs in (1, 2, 5):
+        _, done = fitted(replace(recipe, epochs=epochs, batch=batch), samples, tmp_path / str(epochs))
+        assert all(row["rate"] > 0 for row in done.history)
+
+
 @pytest.mark.parametrize("fast", [True, False])
 def test_mixed_precision_is_for_devices_that_are_built_for_it(recipe, samples, tmp_path, monkeypatch, fast):
     monkeypatch.setattr(fitting, "fast_in_bfloat16", lambda device: fast)

@@ -66,12 +66,10 @@ class Learner(LightningModule):
         if self.recipe.schedule == "constant":
             return chosen
         rates = [group["lr"] for group in chosen.param_groups]
+        steps = max(3, len(self.order) * self.phase.epochs)
+        # Rise and fall take one step each at least: torch divides by their lengths.
         cycle = torch.optim.lr_scheduler.OneCycleLR(
-            chosen,
-            rates,
-            total_steps=max(2, len(self.order) * self.phase.epochs),
-            pct_start=WARM_UP,
-            cycle_momentum=False,
+            chosen, rates, total_steps=steps, pct_start=max(WARM_UP, 2 / steps), cycle_momentum=False
         )
         return {"optimizer": chosen, "lr_scheduler": {"scheduler": cycle, "interval": "step"}}
 
