@@ -91,3 +91,9 @@ class Attribution:
         if self.image is None:
             raise InputError("a map needs its image to be drawn over; pass it to figures.draw(image, attribution)")
         return figures.draw(self.image, self, **options)
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the picture, what it means, and the checks that failed."""
+        from voxplain.report import notebook
+
+        return notebook.attribution_html(self)

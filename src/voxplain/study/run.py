@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +75,16 @@ class Outcome:
     def refused(self) -> list[Row]:
         """Rows of methods that were left out."""
         return [row for row in self.rows if row["status"] == "refused"]
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: a row a map, and where the folder is."""
+        names = ("case", "target", "method", "status", "share_in_mask")
+        cells = [
+            [escape("" if (value := row.get(name)) is None else str(value)) for name in names] for row in self.rows
+        ]
+        body = "".join(f"<tr>{''.join(f'<td>{one}</td>' for one in row)}</tr>" for row in cells)
+        head = "".join(f"<th>{name.replace('_', ' ')}</th>" for name in names)
+        return f"<p>{len(cells)} rows in {escape(str(self.folder.path))}</p><table><tr>{head}</tr>{body}</table>"
 
 
 @dataclass(frozen=True, eq=False)
