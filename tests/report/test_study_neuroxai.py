@@ -11,6 +11,7 @@ from voxplain.data.attribution import Coarse
 from voxplain.data.image import Image
 from voxplain.data.nifti import write_nifti
 from voxplain.data.slices import axial_slice
+from voxplain.report import study_neuroxai_flow, study_neuroxai_volumes
 from voxplain.report.figures_layers import draw_flow
 from voxplain.report.figures_runs import CaseMaps
 from voxplain.report.study_neuroxai import write_figures
@@ -113,12 +114,25 @@ def test_a_part_shows_its_own_predicted_label_and_the_whole_tumour_all(key, kept
     assert drawn.title.startswith("head, HGG: part")
 
 
-def test_a_flow_is_drawn_for_each_part_and_method_and_layer_by_layer_for_the_whole_tumour(tmp_path):
+def test_figures_of_volumes_have_the_sequence_asked_for_below_their_maps(tmp_path, monkeypatch):
+    image, asked = sequences(), []
+    drawn = Drawn(case(image), {"key": "all", "title": "part"}, 4, np.ones(SHAPE, int), METHODS, "last", "t1", "HGG")
+    assert (drawn.options()["channel"], drawn.options()["index"]) == ("t1", 4)
+    monkeypatch.setattr(study_neuroxai_volumes, "write_panels", lambda *_, **where: asked.append(where) or [])
+    study_neuroxai_volumes._panels(drawn, tmp_path)
+    assert asked == [{"index": 4, "channel": "t1"}]
+
+
+def test_a_flow_is_drawn_for_each_part_and_method_and_layer_by_layer_for_the_whole_tumour(tmp_path, monkeypatch):
     image, home = sequences(), tmp_path / "head"
     run = home / "run"
     found = maps(image)[0]
     write_nifti(run / "cases" / "head" / "image.nii.gz", image.values, image.grid)
-    (run / "cases" / "head" / "case.json").write_text(json.dumps({"id": "head", "channels": ["flair", "t1"]}))
+    mask = np.zeros(SHAPE)
+    mask[2:4, 3:6, 4:6] = 1  # 12 of 960 voxels
+    write_nifti(run / "cases" / "head" / "mask.nii.gz", mask, image.grid, np.uint8)
+    facts = {"id": "head", "channels": ["flair", "t1"], "prediction": {"class_names": ["background", "necrosis"]}}
+    (run / "cases" / "head" / "case.json").write_text(json.dumps(facts))
     found.save(run / "maps" / "gradient.nii.gz")
     row = {
         "case": "head",
@@ -139,10 +153,36 @@ def test_a_flow_is_drawn_for_each_part_and_method_and_layer_by_layer_for_the_who
         "modality": "t1",
         "cases": [{"id": "head", "folder": "head", "slice": 4, "label": "HGG", "parts": parts}],
     }
+    montages, drawn = [], study_neuroxai_flow.draw_flow
+    monkeypatch.setattr(study_neuroxai_flow, "draw_flow", lambda *a, **o: montages.append((a[1], o)) or drawn(*a, **o))
+    singles, single = [], study_neuroxai_flow.draw_single
+    monkeypatch.setattr(
+        study_neuroxai_flow, "draw_single", lambda *a, **o: singles.append((a[1], o)) or single(*a, **o)
+    )
+    chances, inside = [], study_neuroxai_flow._inside
+    monkeypatch.setattr(study_neuroxai_flow, "_inside", lambda *a: chances.append(a[-1]) or inside(*a))
     names = {path.name for path in write_flow_figures(tmp_path, told, tmp_path / "out")}
-    montages = {f"head_flow_{key}_{method}.png" for key in ("1", "all") for method in ("GCAM", "GGCAM")}
+    assert chances == [12 / 960]
+    # Grey over an image would pass for tissue, so that montages of guided Grad-CAM have colours.
+    assert [{one.colours for one in shown} for shown, _ in montages] == [{"jet"}, {None}] * 2
+    assert {options["channel"] for _, options in (*montages, *singles)} == {"t1"}
+    told = [(shown.name, options["layer"]) for shown, options in singles]
+    assert told == [(name, f"conv3d_{n}") for name in ("Grad-CAM", "Guided Grad-CAM") for n in (1, 2, 3)]
+    assert {options["class_names"] for _, options in singles} == {("background", "necrosis")}
+    files = {f"head_flow_{key}_{method}.png" for key in ("1", "all") for method in ("GCAM", "GGCAM")}
     single = {f"head_conv3d_{n}_all_t1_{method}.png" for n in (1, 2, 3) for method in ("GCAM", "GGCAM")}
-    assert names == montages | single | {"head_flow__inside.png"}
+    assert names == files | single | {"head_flow__inside.png"}
+
+
+def test_the_flows_shares_stand_beside_the_tumours_share_of_the_image(tmp_path):
+    flat = np.ones((1, 10, 12, 1), np.float32)
+    save_flow({name: [layer(1, flat)] for name in ("gcam", "ggcam")}, tmp_path / "flow" / "all.safetensors")
+    told = {"id": "head", "parts": [{"key": "all", "title": "whole tumour"}]}
+    figure = study_neuroxai_flow._inside(tmp_path, told, ["conv3d_1"], 0.1)
+    for axes in figure.axes:
+        shares, chance = axes.lines
+        assert (shares.get_ydata().tolist(), set(chance.get_ydata())) == ([0.25], {0.1})
+    assert "chance" in figure.axes[0].get_legend().get_texts()[1].get_text()
 
 
 def test_nothing_is_drawn_of_a_half_that_was_left_out(tmp_path):

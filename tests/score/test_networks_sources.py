@@ -281,6 +281,18 @@ def test_deepseg_has_about_2_6_million_parameters():
     assert numbers(deepseg_unet_small()) < 200_000
 
 
+def test_deepseg_can_stay_narrow_in_the_same_26_convolutions():
+    network = deepseg_unet(widest=16).eval()
+    convolutions = [part for part in network.modules() if isinstance(part, nn.Conv3d)]
+    # Down and up: 8 channels in the first level, 16 in the four others.
+    down, up = [8, 8, *[16] * 8], [*[16] * 12, 8, 8, 8]
+    assert [part.out_channels for part in convolutions] == [*down, *up, 4]
+    assert numbers(network) == 148_572
+    assert network(torch.rand(1, 4, 32, 32, 32)).shape == (1, 4, 32, 32, 32)
+    with pytest.raises(InputError, match=r"^deepseg_unet: widest must be at least 1, got 0$"):
+        deepseg_unet(widest=0)
+
+
 def test_its_skips_carry_what_goes_into_a_level():
     network = deepseg_unet(channels=3, filters=4, depth=2)
     # Levels take 3 and 4 channels; on the way up these stand beside what comes from below.

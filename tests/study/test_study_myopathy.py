@@ -1,6 +1,7 @@
 """The myopathy study: which tiles are shown and how, its methods and arrays, counters, and the joined maps."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -23,6 +24,8 @@ from voxplain.study.study_myopathy_cases import chosen, squared
 from voxplain.study.study_myopathy_ensemble import fuse_tiles, joined_maps
 from voxplain.study.study_myopathy_maps import Settings, maps_of, methods_of, write_arrays
 from voxplain.study.study_myopathy_numbers import in_infiltrated, occlusion_counters
+from voxplain.training.cross_validation import CrossValidation, FoldResult, cross_validate
+from voxplain.training.recipe_files import read_recipe
 
 METHODS = (
     *(f"{name}(layer='conv')" for name in ("grad_cam", "grad_cam_pp", "hires_cam")),
@@ -148,9 +151,21 @@ def test_arrays_are_rows_by_columns(explained, tmp_path):
 
 def test_counters_tell_predictions_and_maps_that_say_something(explained, stubborn):
     once = {"predicted healthy": 1, "informative healthy": 1, "predicted affected": 1, "informative affected": 1}
-    assert occlusion_counters(explained) == {**once, "fell back": 0}
+    found = occlusion_counters(explained)
+    assert {name: found[name] for name in once} == once
+    assert found["fell back"] == 0
     none = {"predicted healthy": 2, "informative healthy": 0, "predicted affected": 0, "informative affected": 0}
-    assert occlusion_counters(stubborn) == {**none, "fell back": 2}
+    assert occlusion_counters(stubborn) == {**none, "the same everywhere": 0, "fell back": 2}
+
+
+def test_a_map_that_is_the_same_everywhere_is_counted_as_such(tiles, tmp_path):
+    # So near to the threshold that a white window anywhere makes a grey tile sick.
+    grey = [np.full_like(case.image.values, 128) for case in tiles]
+    for one in grey:
+        one[0, 0, 0, 0] = 127
+    nervous = [replace(case, image=case.image.with_values(one)) for case, one in zip(tiles, grey, strict=True)]
+    found = occlusion_counters(run_of(nervous, 128.2 / 255, tmp_path / "nervous"))
+    assert (found["informative healthy"], found["the same everywhere"]) == (2, 2)
 
 
 def test_ensembles_leave_out_occlusion_that_says_nothing(explained, stubborn, tmp_path):
@@ -188,6 +203,66 @@ def test_maps_of_tiles_called_healthy_are_not_measured(explained, tiles):
         numbers={"class": 0},
     )  # fmt: skip
     assert in_infiltrated(explained, [("grad_cam", flat, sick.identifier)]) == {}
+
+
+def recipe_of(spec, network, **options):
+    return study_of(spec, **options)._recipe(network)
+
+
+def test_the_recipe_of_size_small_is_that_of_the_study():
+    assert recipe_of("myopathy", "resnet18v") == read_recipe("muscle-cv")
+
+
+@pytest.mark.parametrize(("size", "epochs"), [("small", 8), ("paper", 100)])
+def test_from_random_weights_all_of_a_network_learns_at_any_size(size, epochs):
+    found = recipe_of("myopathy", "resnet18v", size=size)
+    assert [(one.name, one.epochs, one.frozen) for one in found.phases()] == [("all", epochs, ())]
+    assert (found.batch, found.schedule, found.backbone) == (8, "one_cycle", "")
+    assert "frozen=False" in found.network
+
+
+@pytest.mark.parametrize("size", ["small", "paper"])
+def test_with_weights_of_imagenet_the_head_alone_learns_as_in_the_study(size):
+    found = recipe_of("myopathy(networks=['resnet50v'], weights=['r50.pt'])", "resnet50v", size=size)
+    phases = [(one.name, one.epochs, one.rate, one.frozen) for one in found.phases()]
+    assert phases == [("frozen", 100, 0.001, ("backbone.*",))]
+    assert (found.batch, found.patience, found.schedule, found.backbone) == (32, 5, "constant", "r50.pt")
+    assert "frozen=True" in found.network
+
+
+def test_the_final_run_lasts_for_the_mean_number_of_epochs_to_the_nearest(tmp_path):
+    groups = [f"p{number // 2}" for number in range(40)]
+    labels = [int(group[1:]) % 2 for group in groups]
+
+    def answered(cases, epochs):
+        return FoldResult(probabilities=np.full((len(cases), 2), 0.5), epochs=epochs, history={})
+
+    found = cross_validate(
+        labels,
+        groups,
+        fit=lambda train, held, fold: answered(held, (3, 4, 4)[fold]),
+        retrain=lambda train, test, epochs: answered(test, epochs),
+        class_names=("healthy", "affected"),
+        folder=tmp_path,
+        title="resnet18v",
+        settings={"learning rate": 0.001, "momentum": 0.9, "patience": 5, "delta": 0.006},
+        options=CrossValidation(folds=3),
+    )
+    assert found.final.epochs == 4  # 3.67 is nearer to 4
+
+
+def test_one_network_may_have_weights_and_another_none():
+    spec = "myopathy(networks=['resnet18v', 'small_cnn'], weights=['r18.pt', ''])"
+    assert recipe_of(spec, "resnet18v").backbone == "r18.pt"
+    assert recipe_of(spec, "small_cnn").backbone == ""
+    assert recipe_of(spec, "small_cnn").phases()[0].frozen == ()
+
+
+def test_given_tiles_are_read_as_the_study_reads_them(tmp_path):
+    found = recipe_of("myopathy", "resnet18v", data=tmp_path)
+    assert (found.prepare.crop_pad, found.prepare.size) == ((224, 224), None)
+    assert "size=224" in found.network
+    assert found.masked
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ from voxplain.data.prepare import Prepare
 from voxplain.errors import InputError, OptionError
 from voxplain.score.model import Model
 from voxplain.score.networks import deepseg_unet, deepseg_unet_small
+from voxplain.score.target import Region
 from voxplain.space.grid import Grid
 from voxplain.space.planes import plane, take
 from voxplain.study import study_neuroxai_flow
@@ -34,10 +35,10 @@ from voxplain.study.study_neuroxai_data import (
     segmentation_table,
     unseen_cases,
 )
+from voxplain.study.study_neuroxai_final import final_scores
 from voxplain.study.study_neuroxai_flow import convolutions, flow, joined, load_flow, save_flow
 from voxplain.study.study_neuroxai_methods import grade_methods, missed, volume_methods
 from voxplain.study.study_neuroxai_numbers import read_explained, segmentation_numbers
-from voxplain.study.study_neuroxai_target import Whole
 from voxplain.study.study_neuroxai_volumes import Asked, _final_prediction, explain_volumes, parts_of
 from voxplain.study.training_cases import training_cases
 from voxplain.study.training_job import TrainedFolder
@@ -75,62 +76,13 @@ def asked(module: nn.Module | None = None, image: Image | None = None):
 
 # --- the whole tumour as a target ---
 
-
-def test_the_logit_of_classes_together_gives_the_probability_of_any_of_them():
-    output = torch.randn(2, 4, 3, 3, 3, generator=torch.Generator().manual_seed(0))
-    whole = Whole((1, 3), over="whole")
-    choice = whole.choose(output, "softmax", None)
-    found = whole.read(output, choice, "softmax")
-    rest = torch.logsumexp(output[:, [0, 2]], dim=1)
-    any_of_them = output.softmax(dim=1)[:, [1, 3]].sum(dim=1)
-    # log(p / (1 - p)) of the pair is their logit together less that of the rest.
-    expected = (torch.log(any_of_them / (1 - any_of_them)) + rest).flatten(1).mean(dim=1)
-    torch.testing.assert_close(found, expected)
+TUMOUR = Region((1, 2, 3), over="whole")
+"""All parts of the tumour as one class."""
 
 
-def test_the_whole_tumour_is_read_where_any_of_its_classes_is_predicted():
-    output = torch.zeros(1, 4, 2, 2, 2)
-    output[0, 0], output[0, 1, 0], output[0, 3, 1, 1] = 1.0, 2.0, 3.0
-    whole = Whole()
-    choice = whole.choose(output, "softmax", None)
-    assert int(choice.region.sum()) == 6
-    each = torch.logsumexp(output[0, 1:], dim=0)
-    torch.testing.assert_close(whole.read(output, choice, "softmax")[0], each[choice.region[0]].mean())
-
-
-def test_every_class_of_the_whole_reads_the_same_number_and_the_others_their_own():
-    output = torch.randn(1, 4, 2, 2, 2, generator=torch.Generator().manual_seed(0))
-    whole = Whole((1, 2), over="whole")
-    rows = whole.read_all(output, whole.choose(output, "softmax", None), "softmax")[0]
-    assert rows[1] == rows[2]
-    torch.testing.assert_close(rows[3], output[0, 3].mean())
-
-
-def test_a_tumour_that_is_predicted_nowhere_is_an_error_that_says_what_to_do():
-    output = torch.zeros(1, 4, 2, 2, 2)
-    output[:, 0] = 1
-    with pytest.raises(InputError, match="over='whole'"):
-        Whole().choose(output, "softmax", None)
-
-
-@pytest.mark.parametrize("classes", [(1,), (1, 1), ()])
-def test_a_whole_has_at_least_two_classes(classes):
-    with pytest.raises(OptionError, match="two or more different class numbers"):
-        Whole(classes)
-
-
-def test_the_whole_tumour_needs_a_segmenter_whose_classes_exclude_each_other():
-    with pytest.raises(InputError, match="must segment"):
-        Whole().choose(torch.zeros(1, 4), "softmax", None)
-    with pytest.raises(InputError, match="exclude each other"):
-        Whole().choose(torch.zeros(1, 4, 2, 2, 2), "multi_label", None)
-    with pytest.raises(InputError, match="between 0 and 2"):
-        Whole().choose(torch.zeros(1, 3, 2, 2, 2), "softmax", None)
-
-
-def test_the_gradient_of_the_whole_is_that_of_its_definition():
+def test_the_gradient_of_the_whole_tumour_is_that_of_its_definition():
     module, image = segmenter(), head()
-    found = vx.explain(module, image, "gradient", target=Whole(over="whole"))
+    found = vx.explain(module, image, "gradient", target=TUMOUR)
     x = torch.from_numpy(image.values)[None].requires_grad_()
     module(x)[:, 1:].logsumexp(dim=1).mean().backward()
     np.testing.assert_allclose(found.values, x.grad[0].numpy(), atol=ROUNDING * float(x.grad.abs().max()))
@@ -164,7 +116,7 @@ def test_convolutions_come_in_the_order_of_running_and_unused_ones_are_left_out(
 def test_the_flow_has_both_methods_at_all_layers_from_shared_passes():
     explainer, ready = asked()
     layers = convolutions(explainer.model, ready.x)
-    found = flow(explainer, ready, Whole(over="whole"), layers, 5, None)
+    found = flow(explainer, ready, TUMOUR, layers, 5, None)
     for name in ("gcam", "ggcam"):
         assert [one.name for one in found[name]] == list(layers)
         assert [one.number for one in found[name]] == list(range(1, 12))
@@ -174,10 +126,10 @@ def test_a_layer_of_the_flow_is_what_the_method_says_alone():
     explainer, ready = asked()
     mask = tumour(ready.image).values[0] > 0
     layers = convolutions(explainer.model, ready.x)
-    found = flow(explainer, ready, Whole(over="whole"), layers, 5, mask)
+    found = flow(explainer, ready, TUMOUR, layers, 5, mask)
     for name, method in (("gcam", "grad_cam"), ("ggcam", "guided_grad_cam")):
         for one in (found[name][0], found[name][4], found[name][-1]):
-            alone = vx.explain(segmenter(), ready.image, f"{method}(layer='{one.name}')", target=Whole(over="whole"))
+            alone = vx.explain(segmenter(), ready.image, f"{method}(layer='{one.name}')", target=TUMOUR)
             cut = take(alone.values, plane(alone.grid, "axial"), 5)[..., None]
             np.testing.assert_allclose(one.values, cut, atol=ROUNDING * float(np.abs(alone.values).max()))
             sizes = np.abs(alone.values).sum(axis=0)
@@ -189,9 +141,9 @@ def test_a_layer_of_the_flow_is_what_the_method_says_alone():
 def test_layers_in_groups_give_the_same_flow(monkeypatch):
     explainer, ready = asked()
     layers = convolutions(explainer.model, ready.x)
-    together = flow(explainer, ready, Whole(over="whole"), layers, 5, None)
+    together = flow(explainer, ready, TUMOUR, layers, 5, None)
     monkeypatch.setattr(study_neuroxai_flow, "AT_ONCE_BYTES", 4 * 10 * ready.image.values[0].nbytes)
-    parts = flow(explainer, ready, Whole(over="whole"), layers, 5, None)
+    parts = flow(explainer, ready, TUMOUR, layers, 5, None)
     assert [one.number for one in parts["gcam"]] == [one.number for one in together["gcam"]]
     for one, other in zip(parts["ggcam"], together["ggcam"], strict=True):
         np.testing.assert_allclose(one.values, other.values, atol=ROUNDING * max(1e-9, float(np.abs(one.values).max())))
@@ -200,7 +152,7 @@ def test_layers_in_groups_give_the_same_flow(monkeypatch):
 def test_a_flow_comes_back_from_its_files(tmp_path):
     explainer, ready = asked()
     layers = convolutions(explainer.model, ready.x)[:3]
-    found = flow(explainer, ready, Whole(over="whole"), layers, 2, None)
+    found = flow(explainer, ready, TUMOUR, layers, 2, None)
     save_flow(found, tmp_path / "all.safetensors")
     again = load_flow(tmp_path / "all.safetensors", json.loads((tmp_path / "all.json").read_text()))
     for name in ("gcam", "ggcam"):
@@ -220,6 +172,9 @@ def test_each_label_and_the_whole_tumour_are_explained():
     _, ready = asked()
     parts = parts_of(ready, ("background", "necrosis", "oedema", "rim"))
     assert [part.key for part in parts] == ["0", "1", "2", "3", "all"]
+    assert [part.target.classes for part in parts] == [(0,), (1,), (2,), (3,), (1, 2, 3)]
+    names = [part.title.partition(" (")[0] for part in parts]
+    assert names == ["background", "necrosis", "oedema", "rim", "whole tumour"]
     assert [part.voxels for part in parts[:4]] == list(ready.prediction.scores)
     assert parts[-1].voxels == sum(ready.prediction.scores[1:])
 
@@ -249,6 +204,25 @@ def test_an_enhancing_tumour_below_200_cubic_millimetres_becomes_necrosis(tmp_pa
     assert int((final == 2).sum()) == 100
 
 
+@pytest.mark.parametrize(("fewest", "rim"), [(0.0, 0.25), (1e6, 0.0)])
+def test_final_scores_are_those_of_relabelled_predictions_on_the_images_own_grid(fewest, rim):
+    class Told(nn.Module):
+        def forward(self, x):  # the labels stand in the first sequence
+            return 9 * nn.functional.one_hot(x[:, 0].long(), 4).movedim(-1, 1).float()
+
+    grid = Grid((10, 12, 8), LPS)
+    truth, seen = np.zeros(grid.shape, np.float32), np.zeros(grid.shape, np.float32)
+    truth[4, 2:9, 4] = 3  # 7 voxels, of which 1 is seen
+    seen[4, 8, 4], seen[5, 5, 5] = 3, 1
+    image = Image.of(np.stack([seen] * 4), grid, channels=SEQUENCES)
+    names = ("background", "necrosis", "oedema", "rim")
+    explainer = Explainer(Model.of(Told(), head="softmax", class_names=names), Prepare(crop_pad=(8, 8, 8)))
+    case = Case("a", image, Image.of(truth, grid, channels=("mask",), unit="label"))
+    scores = final_scores(explainer, [case, Case("b", image)], 0, fewest)
+    assert (scores["cases"], scores["per_class"]["rim"]["dice"]) == (1, rim)
+    assert final_scores(explainer, [Case("b", image)], 0) == {}
+
+
 @pytest.mark.slow
 def test_volumes_are_explained_part_by_part_and_predictions_are_padded_back(tmp_path):
     image = head((10, 12, 9))
@@ -276,9 +250,12 @@ def test_volumes_are_explained_part_by_part_and_predictions_are_padded_back(tmp_
     outside[1:9, 2:10, 0:8] = False
     assert not labels[outside].any()
     np.testing.assert_array_equal(labels[1:9, 2:10, 0:8] == 2, raw == 2)
-    trained = TrainedFolder(tmp_path, {"test": {"dice": 0.5, "intervals": {"dice": [0.4, 0.6]}}}, ())
+    intervals = {"dice": [0.4, 0.6], "dice of rim": [0.2, 0.4], "interval": "95 %"}
+    test = {"dice": 0.5, "per_class": {"rim": {"cases": 2, "dice": 0.3}}, "classes": ["rim"], "intervals": intervals}
+    trained = TrainedFolder(tmp_path, {"test": test}, ())
     numbers = segmentation_numbers(trained, tmp_path)
-    assert numbers["test"] == {"dice": 0.5, "intervals": {"dice": [0.4, 0.6]}}
+    scores = {"dice": 0.5, "dice of rim": 0.3}
+    assert numbers["test"] == {**scores, "intervals": {"dice": [0.4, 0.6], "dice of rim": [0.2, 0.4]}}
     assert numbers["flow"]["ggcam"]["all"]["maps"] == 11
     shares = numbers["inside_tumour"]["all"]["ig"]
     row = next(r for r in rows if r["target"] == one["parts"][-1]["target"] and r["method"] == told["methods"]["ig"])
@@ -306,6 +283,8 @@ def test_all_seven_methods_are_asked_with_the_named_layer():
     for methods in (grade_methods("a.b"), volume_methods("a.b", "small"), volume_methods("a.b", "paper")):
         assert list(methods) == ["vanilla", "gbp", "ig", "gig", "smooth", "gcam", "ggcam"]
         assert methods["gcam"].layer == methods["ggcam"].layer == "a.b"
+        names = [methods[short].name for short in ("vanilla", "gbp", "gig", "gcam", "ggcam")]
+        assert names == ["gradient", "guided_backprop", "guided_ig", "grad_cam", "guided_grad_cam"]
         assert methods["ig"].steps == 25
         assert (methods["smooth"].samples, methods["smooth"].noise, methods["smooth"].kind) == (5, 0.15, "squared")
     assert grade_methods("a")["smooth"].inner.name == "integrated_gradients"
@@ -313,7 +292,7 @@ def test_all_seven_methods_are_asked_with_the_named_layer():
 
 
 def test_integrated_gradients_sum_to_the_difference_within_a_hundredth():
-    found = vx.explain(segmenter(), head(), volume_methods("output_layer", "small")["ig"], target=Whole(over="whole"))
+    found = vx.explain(segmenter(), head(), volume_methods("output_layer", "small")["ig"], target=TUMOUR)
     assert missed(found) < 0.01
     gap = found.values.sum() - (found.numbers["score"] - found.numbers["score_at_baseline"])
     assert abs(gap) <= 0.011 * abs(found.numbers["score"] - found.numbers["score_at_baseline"])
@@ -375,6 +354,11 @@ def test_the_challenges_folders_become_a_table_with_labels_up_to_three(tmp_path)
     assert read_nifti(next((tmp_path / "data").glob("*/*_seg.nii.gz"))).values.max() == 4
 
 
+@pytest.mark.parametrize("size", ["small", "paper"])
+def test_the_segmenter_reads_the_sequences_in_the_sources_order(size):
+    assert read_recipe("glioma-seg", size).prepare.channels == ("flair", "t1", "t1ce", "t2")
+
+
 def test_a_case_that_lacks_a_sequence_is_named(tmp_path):
     challenge(tmp_path / "data", "BraTS2021_01", without="t1ce")
     with pytest.raises(InputError, match=r"BraTS2021_01.*none for t1ce"):
@@ -417,14 +401,16 @@ def test_options_are_checked_when_the_study_is_made():
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_the_study_runs_from_nothing_to_numbers_and_figures_and_is_kept(tmp_path):
     from voxplain.report.studies import study
 
     options = {"phantoms": 10, "epochs": 1, "most_slices": 1, "most_volumes": 1, "device": "cpu"}
     done = study("neuroxai", out=tmp_path / "run", **options)
     numbers = done.numbers
-    assert numbers["segmentation"]["layers"] == 16
-    assert {part["maps"] for part in numbers["segmentation"]["flow"]["gcam"].values()} == {16}
+    assert numbers["segmentation"]["layers"] == 26
+    assert {part["maps"] for part in numbers["segmentation"]["flow"]["gcam"].values()} == {26}
+    assert {"cases", "dice", "whole", "dice of necrosis", "intervals"} <= set(numbers["segmentation"]["final"])
     assert set(numbers["segmentation"]["inside_tumour"]) == {"0", "1", "2", "3", "all"}
     assert 0 <= numbers["grade"]["test"]["accuracy"] <= 1
     figures = {path.name for path in (tmp_path / "run" / "figures").rglob("*.png")}

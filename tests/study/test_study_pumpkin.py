@@ -5,11 +5,18 @@ import json
 
 import numpy as np
 import pytest
+import torch
 
 import voxplain as vx
+from voxplain.data.image import Image
+from voxplain.data.raster import PICTURE_AFFINE
 from voxplain.errors import FileError, OptionError
+from voxplain.methods import method
 from voxplain.report.study_pumpkin import pumpkin
-from voxplain.study.study_pumpkin import PumpkinStudy
+from voxplain.score.networks import pumpkin_net
+from voxplain.space.grid import Grid
+from voxplain.study.explain import Explainer
+from voxplain.study.study_pumpkin import LRP, PumpkinStudy
 from voxplain.study.study_pumpkin_evidence import (
     ARCHIVE,
     numbers_of,
@@ -20,9 +27,18 @@ from voxplain.study.study_pumpkin_evidence import (
     sums_against,
     write_archive,
 )
+from voxplain.training.augmentation import Augmentation
 
 EXACT = 1e-9
 """Sums of a few numbers in double precision."""
+
+ABSORBED = 0.05
+"""Share of relevance that the epsilon of the two dense layers, 0.1, may keep."""
+
+BETWEEN_READINGS = 1e-3
+"""Years by which a prediction alone and one in a batch may differ in float32."""
+
+SEED = 3
 
 
 def test_marks_are_columns_and_rows():
@@ -121,6 +137,38 @@ def test_the_archive_gives_back_what_it_was_given_without_pickle(tmp_path):
         read_archive(tmp_path)
 
 
+def _sum_of_relevance(bias, how):
+    """Of a bright disc, by a network whose convolutions all have the bias `bias`."""
+    torch.manual_seed(SEED)
+    network = pumpkin_net(bias=50.0).eval()
+    with torch.no_grad():
+        for name, parameter in network.named_parameters():
+            if name.startswith("features.") and name.endswith("bias"):
+                parameter.fill_(bias)
+            elif name.endswith("weight"):
+                parameter.mul_(2)  # large sums, beside which the epsilon is small
+    columns, rows = np.mgrid[:98, :98] - 48.5
+    disc = (np.hypot(columns, rows) < 35).astype(np.float32)[..., None]
+    grid = Grid((98, 98, 1), PICTURE_AFFINE, "px")
+    explainer = Explainer(vx.Model.of(network, head="regression"))
+    ready = explainer.ready(Image.of(disc, grid, identifier="disc"))
+    found = explainer.maps(ready, [(None, method(how))])[0]
+    return float(found.values.sum(dtype=np.float64)), ready.prediction.scores[0] - 50
+
+
+def test_relevance_without_biases_sums_to_the_prediction_less_the_output_bias():
+    total, above = _sum_of_relevance(0.0, LRP)
+    assert total == pytest.approx(above, rel=ABSORBED)
+
+
+def test_negative_biases_inflate_relevance_as_in_the_sources_library():
+    """Its denominators hold the whole bias: (z + b) in place of z, so that what is given back grows by z / (z + b)."""
+    library, above = _sum_of_relevance(-0.1, LRP)
+    without, _ = _sum_of_relevance(-0.1, LRP.replace("'library'", "'positive part'"))
+    assert library / above > 1 + 2 * ABSORBED
+    assert library / without > 1 + 2 * ABSORBED
+
+
 @pytest.mark.parametrize(
     ("options", "told"),
     [
@@ -141,6 +189,19 @@ def test_the_peak_of_ages_is_the_sources_unless_told():
     assert PumpkinStudy().phantom().target_bias == 55
     assert PumpkinStudy(target_bias=40.0).phantom().target_bias == 40
     assert PumpkinStudy(uniform=True).phantom().target_bias is None
+
+
+def test_the_paper_size_learns_as_the_source_does():
+    recipe = PumpkinStudy(size="paper")._recipe()
+    assert (recipe.batch, recipe.rate, recipe.epochs, recipe.schedule) == (4, 5e-4, 80, "constant")
+    assert not recipe.augment
+    assert not recipe.mixed
+
+
+def test_the_small_size_mirrors_pumpkins_which_keep_their_age():
+    recipe = PumpkinStudy()._recipe()
+    assert recipe.augment == Augmentation(flip=(0.5, 0.5))
+    assert recipe.target_bias
 
 
 def test_a_pumpkin_of_the_archive_lies_as_its_image_does():
@@ -164,7 +225,7 @@ def test_a_pumpkin_of_the_archive_lies_as_its_image_does():
 def simulated(tmp_path_factory):
     """The study as XDLreg's function runs it, in the smallest size."""
     path = tmp_path_factory.mktemp("pumpkins")
-    options = {"n_samples": 100, "uniform": False, "target_bias": 55.0, "epochs": 1, "plot_n_heatmaps": 1}
+    options = {"n_samples": 100, "uniform": False, "target_bias": 55.0, "epochs": 2, "plot_n_heatmaps": 1}
     return path, options, vx.run_simulation(path, **options, device="cpu")
 
 
@@ -191,6 +252,29 @@ def test_relevance_lies_on_the_flesh_alone_and_beside_the_right_images(simulated
         assert (float(rows[name]["age"]), rows[name]["atrophy_places"]) == (age, text)
     for pixels, text in zip(archive["images"], archive["atrophy_places"], strict=True):
         assert (pixels[tuple(parsed(str(text)).T)] == 0).all()
+
+
+@pytest.mark.slow
+def test_the_archive_is_of_the_test_set_alone_in_its_order_with_its_own_predictions(simulated):
+    path, _, done = simulated
+    archive = read_archive(done.path)
+    with (path / "data" / "N-100_non-uniform55.0_seed-1" / "cases.csv").open() as stream:
+        rows = list(csv.DictReader(stream))
+    assert archive["identifiers"].tolist() == [row["id"] for row in rows[90:]]
+    with (done.path / "trained" / "predictions.csv").open() as stream:
+        said = {row["id"]: float(row["prediction"]) for row in csv.DictReader(stream)}
+    wanted = [said[name] for name in archive["identifiers"].tolist()]
+    assert archive["predictions"] == pytest.approx(wanted, abs=BETWEEN_READINGS)
+    assert archive["all_ages"].tolist() == [float(row["age"]) for row in rows]
+
+
+@pytest.mark.slow
+def test_the_output_bias_is_that_of_the_last_layer_which_began_at_the_mean_of_the_training(simulated):
+    _, _, done = simulated
+    archive = read_archive(done.path)
+    mean = archive["all_ages"][:80].mean()
+    assert float(archive["output_bias"]) == pytest.approx(mean, abs=0.5)  # a few steps of 1e-3 took it this far at most
+    assert done.numbers["relevance_sums"]["output_bias"] == float(archive["output_bias"])
 
 
 @pytest.mark.slow

@@ -17,6 +17,7 @@ from voxplain.study.study_xception_layers import XCEPTION, eight_layers
 from voxplain.study.study_xception_models import compared, strong_settings, weak_settings, write_comparison
 from voxplain.study.study_xception_numbers import in_tumour
 from voxplain.study.training_job import TrainedFolder
+from voxplain.training.recipe_files import read_recipe
 
 
 def test_an_xception_gives_the_layers_of_the_study_from_shallow_to_deep():
@@ -68,7 +69,12 @@ def test_small_backbones_read_small_grey_pictures():
 
 def test_pretrained_backbones_are_tuned_at_the_rate_of_the_study():
     small = compared("resnet50", "small", "r50.safetensors", (2, 1))
-    assert (small["backbone"], small["rate"]) == ("r50.safetensors", 1e-4)
+    assert (small["backbone"], small["rate"], small["schedule"]) == ("r50.safetensors", 1e-4, "constant")
+
+
+def test_random_backbones_learn_faster_and_end_with_a_falling_rate():
+    small = compared("resnet50", "small", None, (1, 6))
+    assert (small["rate"], small["schedule"], small["epochs"]) == (1e-3, "one_cycle", 6)
 
 
 def test_the_weak_network_is_the_strong_one_after_less_training():
@@ -78,6 +84,19 @@ def test_the_weak_network_is_the_strong_one_after_less_training():
     assert "head='low'" in paper["network"]
     assert paper["backbone"] == "x.safetensors"
     assert strong_settings("paper", {}, None) == {}
+
+
+@pytest.mark.parametrize("options", [{}, {"size": "paper", "weights": ("x.pt", "i.pt", "d.pt", "r.pt")}])
+def test_both_networks_start_from_the_given_weights(options):
+    strong, weak = study_of("xception", start="s.npz", **options)._both()
+    assert (strong.backbone, weak.backbone) == ("s.npz", "s.npz")
+
+
+def test_both_networks_start_from_nothing_by_default():
+    strong, weak = study_of("xception")._both()
+    assert (strong.backbone, weak.backbone) == ("", "")
+    assert strong.network == weak.network
+    assert (strong.epochs, weak.epochs) == (read_recipe("tumour-types").epochs, 2)
 
 
 def made(folder, accuracy):

@@ -309,3 +309,11 @@ def test_a_cut_training_in_mixed_precision_ends_with_the_same_weights(recipe, sa
 )
 def test_the_order_of_numbers_in_memory_is_the_fastest(rank, mixed, order):
     assert fitting.memory_order(rank, mixed) is order
+
+
+def test_brightness_of_inputs_beyond_0_to_1_is_refused(recipe, samples, tmp_path):
+    """They would be cut off in training and not in validation."""
+    bright = replace(recipe, augment=Augmentation(brightness=0.2))
+    with pytest.raises(OptionError, match=r"augment: brightness must be 0 for inputs beyond 0 to 1, got 0\.2"):
+        fitted(bright, samples, tmp_path)
+    fitted(replace(bright, epochs=1), Samples(samples.inputs.clip(0, 1), samples.truth), tmp_path)

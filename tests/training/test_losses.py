@@ -42,6 +42,16 @@ def test_dice_is_the_mean_over_the_labels_that_occur():
     assert float(score("segmentation")(logits(truth * 0, 3), truth * 0)) == 1.0
 
 
+def test_small_labels_count_for_more_than_their_voxels_in_the_balanced_loss():
+    truth = torch.tensor([[[0] * 9 + [1]]])
+    outputs = torch.zeros(1, 2, 1, 10)
+    outputs[:, 0] = 2.0  # background everywhere
+    right, wrong = math.log1p(math.exp(-2)), math.log1p(math.exp(2))
+    # Weights 1/3 for each of 9 voxels and 1 for the one that is missed.
+    differ = float(loss("balanced_dice")(outputs, truth) - loss("dice")(outputs, truth))
+    assert differ == pytest.approx((3 * right + wrong) / 4 - (9 * right + wrong) / 10, abs=1e-5)
+
+
 def test_the_dice_loss_is_near_zero_for_the_truth_and_falls_with_better_masks():
     truth = torch.tensor([[[1, 1, 2, 0]]], dtype=torch.uint8)
     worse = torch.tensor([[[1, 0, 2, 0]]])

@@ -17,6 +17,10 @@ MODEL: dict[str, dict[str, Any]] = {
     "--weights": {"type": Path, "metavar": "FILE", "help": ".safetensors, .npz or .pt with a state dict"},
     "--output": {"metavar": "NAME", "help": "which part of the model's output is meant, such as 0 or logits"},
     "--head": {"choices": HEADS, "default": "auto", "help": "how outputs become probabilities (default: auto)"},
+    "--sliding-window": {
+        "metavar": "SPEC",
+        "help": "how a network of patches reads a whole image, such as 'sliding_window(roi=[96,96,96], overlap=0.5)'",
+    },
     "--class-names": {"metavar": "A,B,...", "help": "names of the classes, in order"},
     "--trust": {"action": "append", "default": [], "metavar": "NAME", "help": "run this code or file of others"},
 }

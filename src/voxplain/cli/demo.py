@@ -1,4 +1,4 @@
-"""`voxplain demo`: the main job offline, on phantoms with planted lesions."""
+"""`voxplain demo`: the main job offline, on phantoms and with networks that come with the package."""
 
 import argparse
 from pathlib import Path
@@ -12,11 +12,11 @@ def add(parser: argparse.ArgumentParser, name: str) -> None:
         "--out", type=Path, default=Path("demo"), metavar="DIR", help="run folder to write (default: demo)"
     )
     parser.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1 ... (default: cpu)")
-    parser.add_argument("--seed", type=int, default=0, help="seed of phantoms and training (default: 0)")
+    parser.add_argument("--seed", type=int, default=0, help="seed of phantoms and methods (default: 0)")
 
 
 def run(chosen: argparse.Namespace) -> int:
-    """Simulate, train, explain, measure, and say where the page is."""
+    """Simulate, ask, explain, measure, and say where the page is."""
     from voxplain.report import page
     from voxplain.study.demo import run_demo
 

@@ -84,6 +84,7 @@ def _plan(chosen: argparse.Namespace) -> "Plan":
         head=chosen.head,
         class_names=names,
         trust=chosen.trust,
+        sliding_window=chosen.sliding_window,
     ).on(asking.device(chosen.device))
     model = model.run_as(prepared=not chosen.as_is, precision=chosen.precision, compiled=chosen.compile)
     references = _references(chosen)

@@ -60,10 +60,19 @@ def _phantoms() -> list[dict[str, Any]]:
 
 def _models() -> list[dict[str, Any]]:
     from voxplain.score.networks import NETWORKS
+    from voxplain.score.shipped import facts, shipped
 
-    return [
+    named = [
         {"name": name, "says": _first_line(build), "options": _parameters(build)} for name, build in NETWORKS.items()
     ]
+    return [*named, *(_trained(name, facts(name)) for name in shipped())]
+
+
+def _trained(name: str, facts: dict[str, Any]) -> dict[str, Any]:
+    """A network that comes with weights: what it does, how well on the phantoms of its test set, and its command."""
+    told = {key: facts[key] for key in ("task", "network", "class_names", "scores", "command")}
+    says = f"Trained on phantoms alone, to try things out, never for patients: {facts['recipe']['title']}."
+    return {"name": name, "says": says, "options": [], "trained": True, **told}
 
 
 LISTINGS: dict[str, Callable[[], list[dict[str, Any]]]] = {
@@ -73,6 +82,12 @@ LISTINGS: dict[str, Callable[[], list[dict[str, Any]]]] = {
     "metrics": _metrics,
     "phantoms": _phantoms,
 }
+
+
+TOLD = (
+    "access", "quantity", "law", "forwards", "unit", "citation", "task", "network", "class_names", "scores", "command",
+)  # fmt: skip
+"""What a paragraph says of an entry besides its first line and its options."""
 
 
 def _entry(name: str, cls: type) -> dict[str, Any]:
@@ -92,11 +107,14 @@ def _first_line(thing: Any) -> str:
     return (inspect.getdoc(thing) or "").split("\n\n")[0].replace("\n", " ")
 
 
+def _words(value: Any) -> str:
+    """Lists by commas, tables as names and numbers."""
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {one:.4g}" for key, one in value.items())
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
 def _paragraph(entry: dict[str, Any]) -> str:
-    told = [
-        f"{key.replace('_', ' ')}: {entry[key]}"
-        for key in ("access", "quantity", "law", "forwards", "unit", "citation")
-        if key in entry
-    ]
+    told = [f"{key.replace('_', ' ')}: {_words(entry[key])}" for key in TOLD if entry.get(key)]
     options = [f"    {one['name']}={one['default']!r}  {one['help']}".rstrip() for one in entry["options"]]
     return "\n".join([entry["name"], f"  {entry['says']}", *(f"  {line}" for line in told), *options, ""])

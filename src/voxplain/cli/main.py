@@ -15,7 +15,7 @@ from voxplain import __version__
 from voxplain.errors import VoxplainError
 
 COMMANDS = {
-    "demo": "train two tiny networks on phantoms, explain them and write the page (offline)",
+    "demo": "explain a regression, a classification and a 3D segmentation of phantoms on one page (offline)",
     "explain": "explain what a model says about one image or a table of cases",
     "fuse": "join the maps of several runs, such as those of several models, into one map a case",
     "simulate": "make images whose truth is known: phantoms with masks and a table",
@@ -24,7 +24,7 @@ COMMANDS = {
     "report": "write the page of a run folder again",
     "methods": "list the attribution methods",
     "targets": "list the targets: which number of the model's output is meant",
-    "models": "list the networks that have a name of their own",
+    "models": "list the networks that have a name of their own, and those that come trained",
     "metrics": "list the metrics",
     "phantoms": "list the phantoms that simulate makes",
 }

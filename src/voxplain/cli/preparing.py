@@ -55,12 +55,13 @@ def add(group: argparse._ArgumentGroup) -> None:
 
 
 def read(chosen: argparse.Namespace, model: str = "") -> "Prepare":
-    """The preparation of the file, else the one in the folder `model`, with the flags that were given on top."""
+    """The preparation of the file, else the one that the model brings, with the flags that were given on top."""
     from dataclasses import replace
 
     from voxplain.data.prepare import Prepare
+    from voxplain.score.shipped import model_folder
 
-    brought = Path(model) / "prepare.toml"
+    brought = model_folder(model) / "prepare.toml"
     file = chosen.prepare or (brought if model and brought.is_file() else None)
     base = Prepare.read(file) if file else Prepare(**_planned(Path(model)) if model else {})
     given = {flag.replace("-", "_"): getattr(chosen, flag.replace("-", "_")) for flag in FLAGS}

@@ -25,7 +25,9 @@ def add(parser: argparse.ArgumentParser, name: str) -> None:
     parser.add_argument(
         "--out", type=Path, metavar="DIR", help="folder to write (default: studies/ and a name from the request)"
     )
-    parser.add_argument("--seed", type=int, metavar="S", help="equal seeds give equal results (default: 0)")
+    parser.add_argument(
+        "--seed", type=int, metavar="S", help="equal seeds give equal results (default: the study's own)"
+    )
     parser.add_argument("--device", help="auto, cpu, cuda, mps ... (default: auto)")
     parser.add_argument("--json", action="store_true", help="print one JSON document")
 

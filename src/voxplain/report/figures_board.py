@@ -274,7 +274,9 @@ def draw_scale(axes: Axes, scale: Scale, unit: str, look: Look) -> None:
 def _ticks(scale: Scale) -> npt.NDArray[np.float64]:
     if isinstance(scale, Stepped):
         return np.arange(scale.low, scale.high + 1, dtype=np.float64)
-    return np.linspace(scale.low, scale.high, 7 if isinstance(scale, Fire) else 5, dtype=np.float64)
+    ticks = np.linspace(scale.low, scale.high, 7 if isinstance(scale, Fire) else 5, dtype=np.float64)
+    # The middle of symmetric limits may miss 0 by rounding and would read -5.55e-17.
+    return np.where(np.abs(ticks) < 1e-9 * (scale.high - scale.low), 0, ticks)
 
 
 def _frame(axes: Axes, look: Look) -> None:

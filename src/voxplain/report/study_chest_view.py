@@ -19,15 +19,18 @@ from voxplain.report.figures_view import Shown
 from voxplain.report.training_figures import write_training_figures
 from voxplain.space.grid import Grid
 from voxplain.study.studies import TRAINED
-from voxplain.study.study_chest_view import EXPLAINED, MARKED, PLAIN
-from voxplain.study.study_chest_view_evidence import SAMPLES
+from voxplain.study.study_chest_view import MARKED, PLAIN
+from voxplain.study.study_chest_view_evidence import EXPLAINED, SAMPLES
 
-WORDS = {PLAIN: "films as they are", MARKED: "marker on every lateral film"}
+WORDS = {PLAIN: "films as they are", MARKED: "marker on every film filed as lateral"}
 """What a variant's titles say."""
 
 
 def write_figures(folder: Path) -> list[Path]:
-    """For each training: films learnt from, predictions, and the same films under every map; the training's own."""
+    """For each training: films learnt from, predictions, and the same films under every map; the training's own.
+
+    Parts of given data beside the test part, such as 'external', have predictions and maps with their name in front.
+    """
     drawn = []
     for variant in (one for one in (PLAIN, MARKED) if (folder / one / SAMPLES).is_file()):
         figures = folder / "figures"
@@ -40,13 +43,19 @@ def write_figures(folder: Path) -> list[Path]:
 
 def _figures(folder: Path, words: str) -> Iterator[tuple[str, Figure]]:
     yield "samples", draw_grid(_learnt(folder / SAMPLES), title=f"Films learnt from: {words}")
-    run = read_run(folder / EXPLAINED)
+    for place in sorted(folder.glob(f"{EXPLAINED}*")):
+        part = place.name.removeprefix(EXPLAINED).removeprefix("-")
+        yield from _explained(read_run(place), f"{part}-" if part else "", f"{part or 'test'} films: {words}")
+
+
+def _explained(run: Run, front: str, words: str) -> Iterator[tuple[str, Figure]]:
+    """Predictions, and the same films under every map; `front` is that of the names."""
     cases = case_names(run)
     methods = [one.method for one in case_maps(run, cases[0]).maps]
-    yield "predictions", draw_grid([_sample(run, case, "") for case in cases], title=f"Test films: {words}")
+    yield f"{front}predictions", draw_grid([_sample(run, case, "") for case in cases], title=words.capitalize())
     for method in methods:
         shown = [_sample(run, case, method) for case in cases]
-        yield _file_name(method), draw_grid(shown, title=f"{_title(method)}: {words}")
+        yield f"{front}{_file_name(method)}", draw_grid(shown, title=f"{_title(method)}, {words}")
 
 
 def _learnt(path: Path) -> list[Sample]:

@@ -8,6 +8,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from voxplain.data.attribution import Attribution
 from voxplain.report.contents import Run, read_run
 from voxplain.report.figures import Picture, save
@@ -23,6 +25,7 @@ from voxplain.study.plan import file_name
 from voxplain.study.study_myopathy import EXPLAINED, FACTS
 from voxplain.study.study_myopathy_ensemble import place_of
 from voxplain.study.study_myopathy_maps import OCCLUSION, SHAP, informative
+from voxplain.study.study_myopathy_numbers import occlusion_counters
 
 FEATURED = 4
 """Tiles of each network that get figures of their own: one wrong if there is any, then classes in turn."""
@@ -53,6 +56,7 @@ def _of_training(trained: Path, out: Path) -> list[Path]:
 def _of_network(folder: Path, run: Run, network: str, rules: Sequence[str]) -> Drawn:
     samples = [sample_from_run(run, "grad_cam", case) for case in case_names(run)]
     yield "grad-cam-grid", draw_grid(samples[:12], columns=4, title=f"{network}: tiles of the test fold, Grad-CAM")
+    counters = _counters(run.folder)
     sides = [[one for one in samples if one.wrong == wrong][:4] for wrong in (False, True)]
     if all(sides):
         yield "right-wrong", draw_right_wrong(*sides, title=f"{network}: right and wrong predictions, Grad-CAM")
@@ -61,9 +65,34 @@ def _of_network(folder: Path, run: Run, network: str, rules: Sequence[str]) -> D
         title = f"{network}, {case}: predicted {found.predicted}, truth {found.truth}"
         yield f"{name}-methods", draw_methods(found.image, _shown(found), backdrop="image", title=title, columns=5)
         yield f"{name}-shap", shap_from_run(run.folder, SHAP, case)
-        yield f"{name}-levels", levels_from_run(run.folder, case, title=title)
+        yield f"{name}-levels", _levels(run, found, title, counters)
         for rule in rules:
             yield f"{name}-ensemble-{rule}", _fused(folder, network, rule, found)
+
+
+def _levels(run: Run, found: CaseMaps, title: str, counters: dict[str, int]) -> Picture:
+    """The levels of occlusion that were searched; an empty picture of another one would look like an answer."""
+    one = found.of_method(OCCLUSION)[0]
+    names = sorted(name for name in one.parts if name.startswith("level_"))
+    left = [name.removeprefix("level_") for name in names if not one.numbers.get(f"windows_{name}", 1)]
+    parts = {
+        name.replace("_", " "): np.rint(one.parts[name].max(axis=0))
+        for name in names
+        if name.removeprefix("level_") not in left
+    }
+    if left:
+        title += f"; not searched: level {', '.join(left)}"
+    return levels_from_run(run.folder, found.identifier, title=title, counters=counters, parts=parts)
+
+
+def _counters(run: Path) -> dict[str, int]:
+    """The counters of occlusion over all tiles, with the classes' names, as the figure of levels tells them."""
+    words = {"predicted ": "predicted_as_", "informative ": "informative_as_"}
+    told = {}
+    for name, value in occlusion_counters(run).items():
+        first = next((one for one in words if name.startswith(one)), "")
+        told[words.get(first, "") + name.removeprefix(first)] = value
+    return told
 
 
 def featured(cases: dict[str, tuple[str, bool]]) -> list[str]:

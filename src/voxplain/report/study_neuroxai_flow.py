@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from voxplain.report.figures import PLAIN, save
 from voxplain.report.figures_layers import draw_flow
 from voxplain.report.figures_names import file_name
 from voxplain.report.figures_rows import draw_single
-from voxplain.report.figures_runs import case_maps
+from voxplain.report.figures_runs import CaseMaps, case_maps
 from voxplain.report.study_neuroxai_maps import of_layer
 from voxplain.report.study_neuroxai_volumes import predicted
 from voxplain.study.study_neuroxai_flow import Layer, load_flow, on_slice
@@ -35,8 +36,8 @@ def write_flow_figures(folder: Path, told: Mapping[str, Any], out: Path) -> list
     written = []
     for number, case in enumerate(told["cases"]):
         home = folder / case["folder"]
-        whole = case_maps(read_run(home / "run"), case["id"]).image
-        image, labels = axial_slice(whole, case["slice"]), _labels(home, whole, case["slice"])
+        found = case_maps(read_run(home / "run"), case["id"])
+        image, labels = axial_slice(found.image, case["slice"]), _labels(home, found.image, case["slice"])
         for part in case["parts"]:
             file = home / "flow" / f"{part['key']}.safetensors"
             for name, layers in load_flow(file, read_json(file.with_suffix(".json"))).items():
@@ -45,11 +46,13 @@ def write_flow_figures(folder: Path, told: Mapping[str, Any], out: Path) -> list
                     f"{part['title']}"
                 )
                 options = {"title": title, "prediction": _of_part(labels, part["key"]), "channel": told["modality"]}
-                figure = draw_flow(image, [of_layer(one, name) for one in layers], **options)
+                figure = draw_flow(image, [of_layer(one, name, over_image=True) for one in layers], **options)
                 written.append(save(figure, out / file_name(case["id"], "flow", part["key"], "", name.upper())))
                 if number == 0 and part["key"] == EVERY_LAYER:
-                    written += _each(image, name, layers, case["id"], options, out)
-        written.append(save(_inside(home, case, told["layers"]), out / file_name(case["id"], "flow", "", "", "inside")))
+                    written += _each(image, name, layers, case["id"], {**options, "class_names": _names(found)}, out)
+        chance = None if found.mask is None else float((found.mask > 0).mean())
+        lines = _inside(home, case, told["layers"], chance)
+        written.append(save(lines, out / file_name(case["id"], "flow", "", "", "inside")))
     return written
 
 
@@ -59,15 +62,18 @@ def _each(
     """Five panels at each layer, as the source has them."""
     written = []
     for one in layers:
-        title = (
-            f"{case}: {TITLES[name]} at convolution {one.number} of {len(layers)}\n{options['title'].splitlines()[1]}"
-        )
-        shown = of_layer(one, name)
-        figure = draw_single(image, shown, **{**options, "title": title})
+        part = options["title"].splitlines()[1]
+        title = f"{case}: {TITLES[name]} at convolution {one.number} of {len(layers)}\n{part}"
+        shown = replace(of_layer(one, name), name=TITLES[name])
+        figure = draw_single(image, shown, layer=one.name, class_name=part, **{**options, "title": title})
         written.append(
             save(figure, out / "layers" / file_name(case, one.name, EVERY_LAYER, options["channel"], name.upper()))
         )
     return written
+
+
+def _names(found: CaseMaps) -> tuple[str, ...]:
+    return tuple((found.facts.get("prediction") or {}).get("class_names") or ())
 
 
 def _labels(home: Path, image: Image, index: int) -> npt.NDArray[np.int64]:
@@ -79,17 +85,20 @@ def _of_part(labels: npt.NDArray[np.int64], key: str) -> npt.NDArray[np.int64]:
     return labels if key in ("all", "0") else np.where(labels == int(key), labels, 0)
 
 
-def _inside(home: Path, case: Mapping[str, Any], layers: list[str]) -> Figure:
+def _inside(home: Path, case: Mapping[str, Any], layers: list[str], chance: float | None) -> Figure:
     """Which share of each layer's map lies inside the true tumour: one line a part, one plot a method."""
     with style.context(PLAIN):
-        figure = Figure(figsize=(11, 4.6), layout="constrained")
+        figure = Figure(figsize=(13, 4.6), layout="constrained")
         FigureCanvasAgg(figure)
         tables = {part["key"]: read_json(home / "flow" / f"{part['key']}.json") for part in case["parts"]}
         for axes, name in zip(figure.subplots(1, 2, sharey=True), ("gcam", "ggcam"), strict=True):
             for part in case["parts"]:
                 shares = [np.nan if row["inside"] is None else row["inside"] for row in tables[part["key"]][name]]
                 axes.plot(range(1, len(shares) + 1), shares, marker="o", markersize=3, label=part["title"])
+            if chance is not None:
+                axes.axhline(chance, color="black", linestyle="--", linewidth=1, label="chance: the tumour's share")
             axes.set(title=TITLES[name], xlabel="convolution", xticks=range(1, len(layers) + 1), ylim=(0, 1))
+            axes.tick_params(axis="x", labelsize=7)  # 26 of them would touch
             axes.grid(alpha=0.3)
         figure.axes[0].set_ylabel("share of the map inside the true tumour")
         figure.axes[0].legend(fontsize=7)

@@ -69,10 +69,10 @@ def signed(name: str, one: Attribution) -> Shown:
     return Shown.of(one, TITLES[name])
 
 
-def of_layer(one: Layer, name: str) -> ShownSlice:
-    """A layer's slice in the source's look."""
+def of_layer(one: Layer, name: str, *, over_image: bool = False) -> ShownSlice:
+    """A layer's slice in the source's look; `over_image` in the house's colours where grey would pass for tissue."""
     values = joined(one.values)
-    colours = JET if name == "gcam" else GREY
+    colours = JET if name == "gcam" else None if over_image else GREY
     return ShownSlice(
         one.name, values, Quantity.SALIENCY, one.unit, colours=colours, low=one.low, high=one.high, limit=one.limit
     )

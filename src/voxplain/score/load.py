@@ -8,16 +8,18 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from voxplain.errors import FileError, InputError, KindError
+from voxplain.errors import FileError, InputError, KindError, suggestion
 from voxplain.score.bundle import load_bundle
 from voxplain.score.callables import PACKAGES, is_call, load_callable
 from voxplain.score.exported import load_exported
 from voxplain.score.keras import load_keras
 from voxplain.score.loaded import RANDOM, Loaded, existing_file, first_line
-from voxplain.score.model import Model
+from voxplain.score.model import Model, first_convolution
 from voxplain.score.nnunet import is_nnunet, load_nnunet
 from voxplain.score.onnx import load_onnx
 from voxplain.score.released import is_released, load_released
+from voxplain.score.shipped import load_shipped, shipped
+from voxplain.score.sliding import SlidingWindow, as_window, sliding
 from voxplain.score.trust import demand_trust
 from voxplain.score.weights import TORCH_SUFFIXES, is_torchscript, load_weights, read_checkpoint
 from voxplain.types import Head
@@ -34,14 +36,18 @@ def load_model(
     head: Head = "auto",
     class_names: Sequence[str] = (),
     trust: Collection[str] = (),
+    sliding_window: str | SlidingWindow | None = None,
 ) -> Model:
     """The model that `source` names, with `weights` put in, ready to be explained.
 
-    `source` is `package.module:callable(option=value)`, the name of a small network, a `.pt2`, `.onnx`, `.keras` or
-    `.h5` file, a MONAI bundle folder, a folder of `voxplain train`, or (trusted) a Python file or a pickled network.
+    `source` is `package.module:callable(option=value)`, a name that `voxplain models` lists, a `.pt2`, `.onnx`,
+    `.keras` or `.h5` file, a MONAI bundle folder, a folder of `voxplain train`, or (trusted) a Python file or a pickled
+    network.
     Everything that would run code of others raises `TrustError` until `trust` has its name; nothing is downloaded.
+    `sliding_window`, such as "sliding_window(roi=[96, 96, 96])", is how a network of patches reads a whole image; a
+    bundle's own is used where none is given.
     """
-    loaded = _loaded(str(source), Path(weights) if weights is not None else None, trust)
+    loaded = _slid(_loaded(str(source), Path(weights) if weights is not None else None, trust), sliding_window)
     return Model.of(
         loaded.module,
         output=output,
@@ -57,11 +63,23 @@ def load_model(
     )
 
 
+def _slid(loaded: Loaded, window: str | SlidingWindow | None) -> Loaded:
+    """The network under a sliding window, where one was given or came with it."""
+    chosen = loaded.window if window is None else as_window(window)
+    if chosen is None:
+        return loaded
+    if sliding(loaded.module) is not None:
+        raise InputError(f"model {loaded.label!r} slides windows of its own; leave --sliding-window out")
+    rank = loaded.rank or first_convolution(loaded.module)[1]
+    told = f"the network reads images window by window: {chosen}"
+    return replace(loaded, module=chosen.around(loaded.module, rank), notices=(*loaded.notices, told))
+
+
 def _loaded(source: str, weights: Path | None, trust: Collection[str]) -> Loaded:
     path, suffix = Path(source), Path(source).suffix.lower()
     if is_call(source):
         return _weighed(load_callable(source, trust), weights, trust)
-    if source.strip() and path.is_dir():
+    if source.strip() and (path.is_dir() or source in shipped()):
         return _folder(path, source, weights, trust)
     if suffix in TORCH_SUFFIXES:
         return _weighed(_pickled(source, trust), weights, trust)
@@ -78,6 +96,8 @@ def _loaded(source: str, weights: Path | None, trust: Collection[str]) -> Loaded
 
 
 def _folder(path: Path, source: str, weights: Path | None, trust: Collection[str]) -> Loaded:
+    if not path.is_dir():
+        return load_shipped(source, weights)
     if is_released(path):
         return load_released(path, weights)
     return load_nnunet(source, weights, trust) if is_nnunet(path) else load_bundle(source, weights, trust)
@@ -134,4 +154,6 @@ def _unknown(source: str) -> InputError | FileError:
         return InputError(f"model {source!r} must have a colon before the callable; write {place}:{call}(...)")
     if Path(source).exists():
         return FileError(f"model {source!r} must end in .pt2, .onnx, .keras, .h5 or .pt, or be a folder or a callable")
-    return FileError(f"model {source!r} does not exist: there is no such file, folder or package.module:callable(...)")
+    near = suggestion(source, shipped())
+    told = near if "did you mean" in near else ": there is no such file, folder or package.module:callable(...)"
+    return FileError(f"model {source!r} does not exist{told}")

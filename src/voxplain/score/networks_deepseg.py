@@ -18,11 +18,14 @@ class DeepSegUNet(nn.Module):
     `postprocess` is what the source does to predicted labels: few enhancing voxels become necrosis.
     """
 
-    def __init__(self, *, channels: int, classes: int, filters: int, depth: int, dropout: float) -> None:
+    def __init__(
+        self, *, channels: int, classes: int, filters: int, depth: int, dropout: float, widest: int | None = None
+    ) -> None:
         super().__init__()
         self.depth, self.blocks = depth, 0
         self.postprocess = FewRelabelled(label=3, to=1, fewer_than=200) if classes == 4 else None
-        widths = [channels, *(filters * 2**level for level in range(depth))]
+        most = widest or filters * 2**depth
+        widths = [channels, *(min(filters * 2**level, most) for level in range(depth))]
         for level in range(depth):
             self._add_block(widths[level], widths[level + 1])
             self._add_block(widths[level + 1], widths[level + 1])
@@ -71,20 +74,27 @@ class DeepSegUNet(nn.Module):
 
 
 def deepseg_unet(
-    *, channels: int = 4, classes: int = 4, filters: int = FILTERS, depth: int = DEPTH, dropout: float = 0.5
+    *,
+    channels: int = 4,
+    classes: int = 4,
+    filters: int = FILTERS,
+    depth: int = DEPTH,
+    dropout: float = 0.5,
+    widest: int | None = None,
 ) -> nn.Module:
     """Segmenter of volumes: (batch, channels, i, j, k) to logits (batch, classes, i, j, k), after NeuroXAI's U-Net.
 
     26 convolutions and 2.6 million parameters; the source crops to 192 x 224 x 160. Classes there: background,
-    necrosis, oedema, enhancing tumour.
+    necrosis, oedema, enhancing tumour. Channels double from level to level, up to `widest` if that is given; with 16
+    it has 150,000 parameters in the same 26 convolutions.
     """
-    counts = {"channels": channels, "filters": filters, "depth": depth}
+    counts = {"channels": channels, "filters": filters, "depth": depth, "widest": 1 if widest is None else widest}
     for name, value in counts.items():
         if value < 1:
             raise InputError(f"deepseg_unet: {name} must be at least 1, got {value}")
     if classes < 2:
         raise InputError(f"deepseg_unet: classes must be at least 2 with the background, got {classes}")
-    return DeepSegUNet(channels=channels, classes=classes, filters=filters, depth=depth, dropout=dropout)
+    return DeepSegUNet(channels=channels, classes=classes, filters=filters, depth=depth, dropout=dropout, widest=widest)
 
 
 def deepseg_unet_small(*, channels: int = 4, classes: int = 4, dropout: float = 0.2) -> nn.Module:

@@ -1,69 +1,51 @@
-"""The demo: networks learn to see planted lesions, and four methods are asked what they look at."""
+"""The demo: networks that come with the package are asked about phantoms they have not seen, and why they answer so."""
 
 from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from rich.console import Console
-from safetensors.torch import save_file
-from torch import Tensor, nn
 
 from voxplain.data.case import Case
+from voxplain.data.image import Image
+from voxplain.data.nifti import read_nifti
 from voxplain.data.prepare import Prepare
-from voxplain.data.writing import written_beside
 from voxplain.errors import OptionError
 from voxplain.methods import method
-from voxplain.phantoms import CLASS_NAMES, Phantom, lesion_slices, lesion_volumes
+from voxplain.phantoms import Sample, phantom
 from voxplain.score.load import load_model
 from voxplain.score.model import Model
-from voxplain.score.networks import NETWORKS
-from voxplain.spec import text
-from voxplain.study.plan import Plan
+from voxplain.score.released import PREPARE
+from voxplain.score.shipped import shipped
+from voxplain.score.target import target
+from voxplain.study.demo_tasks import TASKS, Task, body, segments
+from voxplain.study.explain import Explainer
+from voxplain.study.origin import versions
+from voxplain.study.plan import Plan, file_name
+from voxplain.study.rows import Row
 from voxplain.study.run import Say, run
 from voxplain.study.run_folder import RunFolder
-from voxplain.training.fit import accuracy, fit, seeded
 
-METHODS = ("gradient", "integrated_gradients", "grad_cam", "occlusion(window_mm=24, stride_mm=12)")
-
-PREPARE = Prepare(scale=1e-3)
-"""From a phantom's intensities (0 to about 1000) to numbers near 1."""
-
-RATE = 0.03
-"""Learning rate: twice of it leaves one network in ten dead, half of it needs more epochs."""
-
-HELD_OUT = 1_000_000
-"""Added to the seed for the phantoms that no network was trained on."""
+UNSEEN = 1_000_000
+"""Added to the seed for phantoms: far from the seeds of the recipes, so that no network was trained on any of them."""
 
 
 @dataclass(frozen=True, eq=False)
-class Task:
-    """One kind of phantom and the network that learns it."""
+class Asked:
+    """A task with its network on a device."""
 
-    name: str
-    make: Callable[..., list[Phantom]]
-    """Phantoms from a count and a seed."""
-    network: str
-    """Its name in `NETWORKS`."""
-    training: int = 128
-    """Phantoms to learn from."""
-    epochs: int = 60
-    held_out: int = 40
-    """Phantoms to test on; one of them is explained."""
-
-
-TASKS = (
-    Task("slice", lesion_slices, "small_cnn_2d"),
-    Task("volume", lesion_volumes, "small_cnn_3d"),
-)
+    task: Task
+    model: Model
+    prepare: Prepare
+    seed: int
 
 
 def run_demo(
@@ -75,31 +57,27 @@ def run_demo(
     progress: Console | None = None,
     results: Console | None = None,
 ) -> Path:
-    """Simulate, train, explain one unseen phantom of each kind, and say what share of each map lies in the lesion.
+    """Simulate, ask, explain one phantom of each kind, and say what share of each map lies where the truth is known.
 
     Tells how far it is on `progress` (left out: standard error) and what came out on `results` (standard output).
-    Returns the run folder `out`: that of `voxplain explain`, plus `networks/` with weights and preparations. Needs no
-    network connection. Raises `InputError` or `FileError` where `out` holds something else or cannot be written.
+    Returns the run folder `out`, as `voxplain explain` leaves it. What an interrupted demo had finished is kept. Needs
+    no network connection. Raises `InputError` or `FileError` where `out` holds something else or cannot be written.
     """
     if seed < 0:
         raise OptionError(f"seed must be at least 0, got {seed}")
     progress, results = progress or Console(stderr=True), results or Console()
-    table = _table(tasks, seed, device)
+    models = {task.name: load_model(task.network).on(device) for task in tasks}
+    table = _table(tasks, models, seed, device)
     folder = RunFolder.at(out, table)
     folder.begin(table)
     say = partial(_say, progress, folder)
-    rows: list[dict[str, Any]] = []
+    before, rows = folder.rows(), list[Row]()
     with _one_thread(), tempfile.TemporaryDirectory(prefix=".", dir=out) as part:
         for task in tasks:
-            module = _trained(task, seed, device, progress)
-            case = _unseen(task, module, seed, device, say)
-            model = _kept(task, module, out / "networks" / task.name).on(device)
-            plan = Plan(model, PREPARE, (None,), tuple(method(one) for one in METHODS), seed)
-            rows += run(plan, [case], Path(part) / task.name, single=True, say=say).rows
-            for kind in ("cases", "maps"):
-                shutil.copytree(Path(part) / task.name / kind, out / kind, dirs_exist_ok=True)
-    folder.write_rows(rows)
-    _tell(rows, partial(_say, results, folder))
+            asked = Asked(task, models[task.name], Prepare.read(shipped()[task.network] / PREPARE), seed)
+            rows += _there(folder, task, before, say) or _explained(asked, folder, Path(part) / task.name, say)
+            folder.write_rows(rows)
+    _tell(tasks, rows, folder, partial(_say, results, folder))
     return out
 
 
@@ -111,7 +89,7 @@ def _say(console: Console, folder: RunFolder, line: str) -> None:
 
 @contextmanager
 def _one_thread() -> Iterator[None]:
-    """Inside, torch computes on one thread: small tensors gain nothing from more, and weights do not depend on it."""
+    """Inside, torch computes on one thread: small tensors gain little from more, and maps do not depend on it."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -120,62 +98,91 @@ def _one_thread() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _table(tasks: Sequence[Task], seed: int, device: str) -> dict[str, Any]:
-    """The plan of the whole demo."""
-    told = ("name", "network", "training", "held_out", "epochs")
+def _table(tasks: Sequence[Task], models: Mapping[str, Model], seed: int, device: str) -> dict[str, Any]:
+    """The plan of the whole demo; with other weights or another version it is another demo."""
     return {
-        "demo": {"seed": seed, "device": device, "prepare": text(PREPARE), "methods": list(METHODS)},
-        "tasks": [{key: getattr(task, key) for key in told} for task in tasks],
+        "demo": {"seed": seed, "device": device},
+        "tasks": [_task_table(task, models[task.name]) for task in tasks],
+        "versions": {name: told for model in models.values() for name, told in versions(model).items()},
     }
 
 
-def _trained(task: Task, seed: int, device: str, progress: Console) -> nn.Module:
-    """The task's network, having learned to tell phantoms with a lesion from those without."""
-    inputs, labels = _batch(task.make(task.training, seed=seed), device)
-    with seeded(seed):
-        module = NETWORKS[task.network]().to(device)
-    title = f"{task.name}: training on {task.training} phantoms"
-    fit(module, inputs, labels, epochs=task.epochs, learning_rate=RATE, seed=seed, progress=progress, title=title)
-    return module
+def _task_table(task: Task, model: Model) -> dict[str, Any]:
+    return {
+        "name": task.name,
+        "model": task.network,
+        "weights_sha256": model.weights_hash,
+        "phantom": task.phantom,
+        "looked_at": task.looked_at,
+        "right": task.means,
+        "target": task.target or "default",
+        "methods": list(task.methods),
+        "evidence_in": task.place,
+    }
 
 
-def _unseen(task: Task, module: nn.Module, seed: int, device: str, say: Say) -> Case:
-    """The first held-out phantom whose lesion the network finds; says how often it is right on all of them."""
-    phantoms = task.make(task.held_out, seed=seed + HELD_OUT)
-    inputs, labels = _batch(phantoms, device)
-    right = round(accuracy(module, inputs, labels) * len(phantoms))
-    say(f"{task.name}: right on {right} of {len(phantoms)} phantoms it has not seen")
-    sick = [number for number, phantom in enumerate(phantoms) if phantom.label == 1]
-    with torch.no_grad():
-        found = (number for number in sick if int(module(inputs[number : number + 1]).argmax()) == 1)
-        chosen = phantoms[next(found, sick[0])]
-    return Case(chosen.image.identifier, chosen.image, chosen.mask, label=CLASS_NAMES[1], split="held-out")
+def _there(folder: RunFolder, task: Task, rows: Sequence[Row], say: Say) -> list[Row]:
+    """The rows of a task that an earlier start finished; none where any of its files is missing."""
+    own = [row for row in rows if row["model"] == task.network and row["status"] == "done"]
+    whole = len(own) == len(task.methods) and all((folder.path / str(row["map"])).is_file() for row in own)
+    if not whole or not all(folder.facts_of(row["case"]) for row in own):
+        return []
+    say(f"{task.name}: {own[0]['case']} is already there")
+    return own
 
 
-def _batch(phantoms: Sequence[Phantom], device: str) -> tuple[Tensor, Tensor]:
-    """Prepared inputs (case, channel, *space) and labels (case,)."""
-    rank = 2 if phantoms[0].image.grid.is_2d else 3
-    inputs = np.stack([PREPARE(phantom.image, rank).values for phantom in phantoms])
-    labels = torch.tensor([phantom.label for phantom in phantoms])
-    return torch.from_numpy(inputs).to(device), labels.to(device)
+def _explained(asked: Asked, folder: RunFolder, part: Path, say: Say) -> list[Row]:
+    """Explain a phantom of the task in `part`, and bring what came out into the folder."""
+    task = asked.task
+    case = _case(task, _chosen(asked, say))
+    goal = None if task.target is None else target(task.target)
+    plan = Plan(asked.model, asked.prepare, (goal,), tuple(method(one) for one in task.methods), asked.seed)
+    rows = run(plan, [case], part, single=True, say=lambda line: None).rows
+    say(f"{task.name}: {len(rows)} maps of {case.identifier}")
+    for kind in ("cases", "maps"):
+        shutil.copytree(part / kind, folder.path / kind, dirs_exist_ok=True)
+    return rows
 
 
-def _kept(task: Task, module: nn.Module, path: Path) -> Model:
-    """Weights and preparation as files, and the model read back from them: the door that the command line takes."""
-    weights = path.with_suffix(".safetensors")
-    with written_beside(weights) as beside:
-        save_file({name: value.cpu().contiguous() for name, value in module.state_dict().items()}, beside)
-    PREPARE.write(path.with_suffix(".toml"))
-    return load_model(task.network, weights=weights, class_names=CLASS_NAMES)
+def _chosen(asked: Asked, say: Say) -> Sample:
+    """The first unseen phantom that the network is right about; says how often it is right on all of them."""
+    task, made = asked.task, phantom(asked.task.phantom)
+    explainer = Explainer(asked.model, asked.prepare)
+    samples = [made.sample(number, asked.seed + UNSEEN) for number in range(task.looked_at)]
+    right = [sample for sample in samples if task.right(explainer.ready(sample.image), sample)]
+    seen = f"{task.looked_at} {made.name} it has not seen"
+    say(f"{task.name}: {task.network} is right ({task.means}) on {len(right)} of {seen}")
+    return right[0] if right else samples[0]
 
 
-def _tell(rows: Sequence[dict[str, Any]], say: Say) -> None:
-    """Each map's share in the lesion against the lesion's share of the image."""
-    for case in dict.fromkeys(row["case"] for row in rows):
-        own = [row for row in rows if row["case"] == case]
-        chance = own[0]["mask_share"]
-        say(f"{case}: share of each map's evidence inside the lesion, which fills {chance:.2%} of the image (chance)")
+def _case(task: Task, sample: Sample) -> Case:
+    """The phantom under a name that says its task, with the place where evidence must lie as its mask."""
+    name, grid = f"{task.name}-{sample.identifier}", sample.image.grid
+    place = task.truth(sample.mask.values[0])
+    channels = sorted(sample.image.channels, key=lambda channel: channel != task.front)
+    return Case(
+        name,
+        sample.image.select(channels),
+        Image.of(place, grid, channels=("mask",), unit="label", identifier=name),
+        segments=segments(sample) if task.parts else None,
+        label=f"{int(place.sum())} voxels in {task.place}" if task.parts else sample.label,
+        group=sample.group,
+        split="unseen",
+    )
+
+
+def _tell(tasks: Sequence[Task], rows: Sequence[Row], folder: RunFolder, say: Say) -> None:
+    """Each map's share of evidence at the known truth against chance: what an even map over the body would have."""
+    for task in tasks:
+        own = [row for row in rows if row["model"] == task.network]
+        case = folder.path / "cases" / file_name(own[0]["case"])
+        mask, inside = read_nifti(case / "mask.nii.gz").values[0] > 0, body(read_nifti(case / "image.nii.gz"))
+        chance = float((mask & inside).sum() / inside.sum())
+        facts = folder.facts_of(own[0]["case"])
+        say(f"{own[0]['case']}: truth {facts['label']}, the network says {facts['prediction']['words']}")
+        say(f"  share of each map's evidence in {task.place}, {chance:.1%} of what is not air (chance)")
         for row in own:
             share = row["share_in_mask"]
-            told = "nothing to measure" if share is None else f"{share:6.1%}, {share / chance:.0f} x chance"
-            say(f"  {row['method']:45} {told}")
+            none = share is None or not chance
+            told = "nothing to measure" if none else f"{share:6.1%}, {share / chance:.1f} x chance"
+            say(f"    {row['method']:48} {told}")

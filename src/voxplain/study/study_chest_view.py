@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -19,18 +19,18 @@ from voxplain.study.explain import Explainer
 from voxplain.study.plan import Plan
 from voxplain.study.run import run
 from voxplain.study.studies import DATA, TRAINED, Say, Study, tested_cases, write_numbers
-from voxplain.study.study_chest_view_evidence import evidence, write_samples
+from voxplain.study.study_chest_view_evidence import evidence, explained, parts_in, write_samples
+from voxplain.study.study_chest_view_films import filed
 from voxplain.study.training_cases import training_cases
+from voxplain.study.training_parts import TEST, VAL
 from voxplain.training.recipe import Recipe
+from voxplain.training.recipe_files import read_recipe
 
 PLAIN, MARKED, SWAPPED = "plain", "marker", "marker-swapped"
-"""Folders: films as they are; with a marker on every lateral film; with it on every PA film instead."""
+"""Folders: films without marker; with it on every film filed as lateral; with it on every PA film instead."""
 
 MARKERS = {PLAIN: (0.0, 0.0), MARKED: (0.0, 1.0), SWAPPED: (1.0, 0.0)}
 """Probability of the marker on PA and on lateral films. All else about a film is the same in all three."""
-
-EXPLAINED = "explained"
-"""The run folder with the maps of the films shown."""
 
 PROBABILITY = "probability"
 """What is explained: the softmax output of the predicted class, as in the source."""
@@ -50,6 +50,10 @@ class ChestViewStudy(Study):
     """Films that are simulated; 70 % of them are learnt from."""
     epochs: int | None = None
     """Epochs of the training; left out: as the recipe has it."""
+    backbone: str = ""
+    """Local file of ImageNet weights of SqueezeNet 1.0 to start from, as in the source; none: random weights."""
+    misfiled: float = 0.15
+    """Share of the simulated films learnt from that are filed under the other view, as some are in every archive."""
     pictures: int = 4
     """Films shown in each grid."""
     samples: int = 2048
@@ -73,22 +77,34 @@ class ChestViewStudy(Study):
         return (method("grad_cam"), *found)
 
     def _learnt(self, folder: Path, variant: str, say: Say) -> dict[str, Any]:
-        """Train on one kind of films, explain those shown, measure where the evidence of all test films lies."""
-        say(f"{self.name}: films {'as they are' if variant == PLAIN else 'with a marker on every lateral one'}")
+        """Train on one kind of films; of every part that is tested explain some films and measure all evidence."""
+        say(f"{self.name}: films {'as they are' if variant == PLAIN else 'with a marker on those filed as lateral'}")
         recipe = self._recipe(variant)
-        source = self.source(recipe, folder / DATA, say)
+        source = self._films(folder, variant, say)
         trained = self.trained(recipe, source, folder / TRAINED, say)
         cases = training_cases(source, recipe)
-        tested = tested_cases(trained.folder, cases)
-        others = [case for case in cases if case not in tested]
-        write_samples(folder, _drawn(others, self.pictures))
+        parts = parts_in(trained.folder)
+        write_samples(folder, _drawn([case for case in cases if case.identifier not in parts], self.pictures))
         model = load_model(str(trained.folder)).on(self.place)
         prepare = Prepare.read(trained.folder / "prepare.toml")
         plan = Plan(model, prepare, (target(PROBABILITY),), self.methods(), self.seed)
-        run(plan, _drawn(tested, self.pictures), folder / EXPLAINED, say=say)
-        say(f"{self.name}: Grad-CAM of {len(tested)} test films")
-        found = evidence(Explainer(model, prepare), tested, target(PROBABILITY))
-        return {**trained.scores, "grad_cam_evidence": found}
+        found = dict(trained.scores)
+        for part in dict.fromkeys(one for one in parts.values() if one != VAL):
+            own = [case for case in cases if parts.get(case.identifier) == part]
+            run(plan, _drawn(own, self.pictures), folder / explained(part), say=say)
+            say(f"{self.name}: Grad-CAM of {len(own)} films, part {part}")
+            name = "grad_cam_evidence" if part == TEST else f"grad_cam_evidence_{part}"
+            found[name] = evidence(Explainer(model, prepare), own, target(PROBABILITY))
+        return found
+
+    def _films(self, folder: Path, variant: str, say: Say) -> Path:
+        """The given data, or the table of simulated films, whose markers go with how they are filed."""
+        source = self.source(self._recipe(variant), folder / DATA, say)
+        if self.data is not None:
+            return source
+        swapped = folder.parent / SWAPPED / DATA
+        misfiled = source if variant == PLAIN else self.source(self._recipe(SWAPPED), swapped, say)
+        return filed(folder, source, misfiled, self.misfiled, self.seed)
 
     def _shortcut(self, folder: Path, say: Say) -> dict[str, float]:
         """How often the network that learnt with the marker is right on the same test films by where the marker is."""
@@ -111,14 +127,21 @@ class ChestViewStudy(Study):
         settings: dict[str, Any] = {"n": self.n, "seed": self.seed}
         settings |= {} if self.epochs is None else {"epochs": self.epochs}
         usual = self.recipe("chest-view", **settings)
-        film = Chest(side=int(max(usual.prepare.size or (128,))), noise=0.03, marker=MARKERS[variant])
-        return self.recipe("chest-view", **settings, phantom=text(film))
+        if self.backbone:  # films that are given are then learnt in the source's way as well
+            usual = read_recipe("chest-view", self.size, settings)
+        side = int(max(usual.prepare.size or (128,)))
+        film = Chest(side=side, noise=0.03, marker=MARKERS[variant])
+        usual = replace(usual, phantom=text(film))
+        if not self.backbone:
+            return usual
+        return replace(usual, network=f"squeezenet_views(version='1_0', size={side})", backbone=self.backbone)
 
     def _check(self) -> None:
         super()._check()
         for option, least in (("n", 10), ("pictures", 1)):
             self._require(getattr(self, option) >= least, option, f"at least {least}")
         self._require(self.epochs is None or self.epochs >= 1, "epochs", "at least 1")
+        self._require(0 <= self.misfiled < 0.5, "misfiled", "from 0 to below a half")
         self.methods()
 
 

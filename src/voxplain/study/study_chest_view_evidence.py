@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,9 +16,14 @@ from voxplain.methods import method
 from voxplain.phantoms.chest import MARKER
 from voxplain.score.target import Target
 from voxplain.study.explain import Explainer
+from voxplain.study.training_folder import PREDICTIONS
+from voxplain.study.training_parts import TEST
 
 SAMPLES = "samples.npz"
 """Films that were learnt from, for the first figure."""
+
+EXPLAINED = "explained"
+"""The run folder with the maps of the test films shown; other parts have their name behind it."""
 
 BORDER = 8
 """The border is what is nearer to the film's edge than its side divided by this."""
@@ -26,6 +32,18 @@ REACH = 16
 """A marker's box is widened by the film's side divided by this, as the cells of CAMs are coarse."""
 
 Array = npt.NDArray[Any]
+
+
+def explained(part: str) -> str:
+    """The run folder of a part's films, such as 'explained-external'."""
+    word = "".join(letter if letter.isalnum() else "-" for letter in part)
+    return EXPLAINED if part == TEST else f"{EXPLAINED}-{word}"
+
+
+def parts_in(trained: Path) -> dict[str, str]:
+    """The part of every case that a training was not trained on, by id, in the order of its table of predictions."""
+    with (trained / PREDICTIONS).open(encoding="utf-8", newline="") as stream:
+        return {row["id"]: row["part"] for row in csv.DictReader(stream)}
 
 
 def write_samples(folder: Path, cases: Sequence[Case]) -> None:

@@ -22,6 +22,7 @@ from voxplain.study.train import train
 from voxplain.study.training_job import TrainedFolder
 from voxplain.toml import toml
 from voxplain.training.recipe import Recipe
+from voxplain.training.recipe_files import read_recipe
 
 RECIPE = "muscle-cv"
 
@@ -31,30 +32,20 @@ EXPLAINED, FACTS = "explained", "study.json"
 SMALL_CNN = "small_cnn"
 """A network of 100 thousand weights; what it sees stands beside what the study's own see."""
 
-UNFROZEN: dict[str, Any] = {
-    "frozen": [],
-    "frozen_epochs": 0,
-    "batch": 8,
-    "patience": 10,
-    "schedule": "one_cycle",
-}
-"""Without weights of ImageNet a frozen backbone knows nothing: then all of it learns, in small batches.
+PHASES = ("frozen", "frozen_epochs", "epochs", "rate", "batch", "patience", "schedule")
+"""What learns, and how long: from random weights as the recipe's size small has it, from given ones as its paper."""
 
-Norms need some epochs to know their means, in which the validation loss rises: patience must outlast these, and the
-rate must fall, as the final run keeps its last epoch.
-"""
+EPOCHS, RATES = {SMALL_CNN: 16}, {SMALL_CNN: 0.02}
+"""Of networks that learn from random weights, where they differ from the recipe's."""
 
-EPOCHS: dict[str, dict[str, int]] = {"small": {SMALL_CNN: 16, "resnet18v": 6, "resnet50v": 6}, "paper": {}}
-"""Of trainings from random weights; 100 where nothing is said, as the study has it."""
-
-MOST_EPOCHS, RATES, RATE = 100, {SMALL_CNN: 0.02}, 0.002
-"""The study's own number of epochs; learning rates of trainings from random weights by network, and of the others."""
+MOST_EPOCHS = 100
+"""The study's own number, at size paper."""
 
 NETWORKS: dict[str, tuple[str, ...]] = {"small": ("resnet18v", SMALL_CNN), "paper": ("resnet18v", "resnet50v")}
 """Size -> the networks that are compared; the study's own are called as in its results."""
 
 SMALL_SIDE, SIDE = 128, 224
-"""Pixels that the networks read: of phantoms at size small, where the head's map is 3 x 3, and the study's own."""
+"""Pixels that the recipe prepares: of phantoms at size small, where the head's map is 3 x 3, and the study's own."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,7 +58,7 @@ class MyopathyStudy(Study):
     networks: tuple[str, ...] = ()
     """resnet18v, resnet50v, small_cnn; left out: those of the size."""
     weights: tuple[str, ...] = ()
-    """Local files of ImageNet weights, one a network; left out: random weights, of which none is frozen."""
+    """Local files of ImageNet weights, one a network; left out or '': random weights, of which none is frozen."""
     tiles: int | None = None
     """Phantom tiles that are simulated; left out: the recipe's number."""
     folds: int | None = None
@@ -115,17 +106,26 @@ class MyopathyStudy(Study):
 
     def _recipe(self, name: str) -> Recipe:
         """The recipe of the cross-validation with a network put in."""
-        weights = dict(zip(self._networks, self.weights, strict=False)).get(name)
-        chosen: dict[str, Any] = {"network": self._network_spec(name, frozen=weights is not None), "seed": self.seed}
-        if weights is None:
-            epochs = self.epochs or EPOCHS[self.size].get(name, MOST_EPOCHS)
-            chosen |= {**UNFROZEN, "epochs": epochs, "rate": RATES.get(name, RATE)}
-        else:
-            chosen |= {"backbone": weights} | ({} if self.epochs is None else {"frozen_epochs": self.epochs})
-        if self._side != SIDE:
-            chosen["prepare"] = {"size": [self._side, self._side]}
-        given = {"n": self.tiles, "inner_folds": self.folds or (3 if self.size == "small" else None)}
+        weights = dict(zip(self._networks, self.weights, strict=False)).get(name, "")
+        frozen = weights != "" and name != SMALL_CNN  # which has no backbone
+        chosen: dict[str, Any] = {"network": self._network_spec(name, frozen=frozen), "seed": self.seed}
+        chosen |= {"backbone": weights, **(self._head_alone() if frozen else self._phases(name))}
+        given = {"n": self.tiles, "inner_folds": self.folds}
         return self.recipe(RECIPE, **chosen, **{key: one for key, one in given.items() if one is not None})
+
+    def _phases(self, name: str) -> dict[str, Any]:
+        """Without weights of ImageNet all of a network learns, as the recipe of size small has it at any size."""
+        recipe = read_recipe(RECIPE, with_data=self.data is not None)
+        found = {key: getattr(recipe, key) for key in PHASES}
+        usual = EPOCHS.get(name, recipe.epochs) if self.size == "small" else MOST_EPOCHS
+        return found | {"epochs": self.epochs or usual, "rate": RATES.get(name, recipe.rate)}
+
+    def _head_alone(self) -> dict[str, Any]:
+        """With them the study's own phases: the backbone is left as it is."""
+        recipe = read_recipe(RECIPE, "paper")
+        found = {key: getattr(recipe, key) for key in PHASES}
+        epochs = {} if self.epochs is None else {"frozen_epochs": self.epochs}
+        return {**found, "frozen_rate": recipe.frozen_rate, **epochs}
 
     def _network_spec(self, name: str, *, frozen: bool) -> str:
         if name == SMALL_CNN:

@@ -47,13 +47,18 @@ def _scores(scores: dict[str, Any]) -> dict[str, Any]:
 
 
 def occlusion_counters(run: Path) -> dict[str, int]:
-    """Of each predicted class how many tiles there are and how many maps say something; how many fell back to black."""
+    """Of each predicted class how many tiles there are and how many maps say something; how many fell back to black.
+
+    The source counts a map that is the same everywhere as one that says something; how many these are is told as well.
+    """
     names = _class_names(run)
-    total = {f"{what} {name}": 0 for name in names for what in ("predicted", "informative")} | {"fell back": 0}
+    total = {f"{what} {name}": 0 for name in names for what in ("predicted", "informative")}
+    total |= {"the same everywhere": 0, "fell back": 0}
     for one in (one for _, maps in maps_of(run) for one in maps if method_name(one) == OCCLUSION):
         name = names[int(one.numbers["label"])]
         total[f"predicted {name}"] += 1
         total[f"informative {name}"] += bool(one.numbers["informative"])
+        total["the same everywhere"] += bool(one.numbers["informative"]) and bool(np.ptp(one.values) == 0)
         total["fell back"] += bool(one.numbers["fell_back"])
     return total
 

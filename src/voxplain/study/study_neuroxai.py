@@ -23,8 +23,9 @@ from voxplain.study.study_neuroxai_data import (
     segmentation_table,
     unseen_cases,
 )
+from voxplain.study.study_neuroxai_final import final_scores
 from voxplain.study.study_neuroxai_grade import explain_grades
-from voxplain.study.study_neuroxai_numbers import grade_numbers, segmentation_numbers
+from voxplain.study.study_neuroxai_numbers import grade_numbers, plain_scores, segmentation_numbers
 from voxplain.study.study_neuroxai_volumes import Asked, explain_volumes
 from voxplain.study.training_cases import training_cases
 from voxplain.study.training_folder import PREDICTIONS
@@ -110,11 +111,14 @@ class NeuroxaiStudy(Study):
         if source is None:
             return None
         trained, cases = self._learnt(SEGMENTATION, recipe, source, folder, say)
-        first = [Listed(case.identifier) for case in unseen_cases(cases, recipe)[: self.most_volumes]]
+        unseen = unseen_cases(cases, recipe)
+        first = [Listed(case.identifier) for case in unseen[: self.most_volumes]]
         chosen = listed_cases(cases, [Listed.of(text) for text in self.volumes] or first)
         asked = Asked(self.layer, self.modality, self.slice, self.size)
-        explain_volumes(self._explainer(trained), chosen, asked, folder / SEGMENTATION, say)
-        return segmentation_numbers(trained, folder / SEGMENTATION)
+        explainer = self._explainer(trained)
+        explain_volumes(explainer, chosen, asked, folder / SEGMENTATION, say)
+        final = plain_scores(final_scores(explainer, unseen, self.seed))
+        return {**segmentation_numbers(trained, folder / SEGMENTATION), "final": final}
 
     def _source(self, half: str, recipe: Recipe, folder: Path, say: Say) -> Path | None:
         """The data of a half: phantoms, a table, or one made of the source's folders."""

@@ -38,8 +38,13 @@ def grade_numbers(trained: TrainedFolder, folder: Path) -> Table:
     """Scores of the test part, and for each method the share of its maps inside the tumour against chance."""
     told = read_explained(folder)
     rows = RunFolder(folder / "run").rows()
-    evidence, sums = _of_methods(rows, told["methods"], folder / "run")
-    return {"test": _scores(trained), "explained_slices": len(told["cases"]), "inside_tumour": evidence, "sums": sums}
+    evidence, gaps = _of_methods(rows, told["methods"], folder / "run")
+    return {
+        "test": plain_scores(trained.scores.get("test", {})),
+        "explained_slices": len(told["cases"]),
+        "inside_tumour": evidence,
+        "sums": _misses(gaps),
+    }
 
 
 def segmentation_numbers(trained: TrainedFolder, folder: Path) -> Table:
@@ -52,25 +57,32 @@ def segmentation_numbers(trained: TrainedFolder, folder: Path) -> Table:
         for case in told["cases"]:
             target = next(one["target"] for one in case["parts"] if one["key"] == part["key"])
             own = [row for row in RunFolder(folder / case["folder"] / "run").rows() if row["target"] == target]
-            _, sums = _of_methods(own, told["methods"], folder / case["folder"] / "run")
-            for name, gap in sums.items():
-                gaps[name].append(gap["largest_miss"])
+            _, found = _of_methods(own, told["methods"], folder / case["folder"] / "run")
+            for name, some in found.items():
+                gaps[name] += some
             rows += own
         inside[part["key"]], _ = _of_methods(rows, told["methods"], None)
     return {
-        "test": _scores(trained),
+        "test": plain_scores(trained.scores.get("test", {})),
         "explained_volumes": len(told["cases"]),
         "layers": len(told["layers"]),
         "relabelled_voxels": {case["id"]: case["relabelled_voxels"] for case in told["cases"]},
         "inside_tumour": inside,
-        "sums": {name: {"largest_miss": max(found)} for name, found in gaps.items()},
+        "sums": _misses(gaps),
         "flow": _flows(folder, told),
     }
 
 
-def _of_methods(rows: Sequence[Mapping[str, Any]], methods: Mapping[str, str], run: Path | None) -> tuple[Table, Table]:
-    """By short name: mean share of the maps inside the tumour and chance; with a run, the largest miss of sums."""
-    shares, sums = {}, {}
+def _misses(gaps: Mapping[str, Sequence[float]]) -> Table:
+    """By short name the middle and the largest miss; where f(x) is nearly f(baseline), the largest says little."""
+    return {name: {"median_miss": float(np.median(some)), "largest_miss": max(some)} for name, some in gaps.items()}
+
+
+def _of_methods(
+    rows: Sequence[Mapping[str, Any]], methods: Mapping[str, str], run: Path | None
+) -> tuple[Table, dict[str, list[float]]]:
+    """By short name: mean share of the maps inside the tumour and chance; with a run, what each map's sum misses."""
+    shares, missing = {}, {}
     for name, spec in methods.items():
         own = [row for row in rows if row["method"] == spec]
         measured = [row for row in own if row["share_in_mask"] is not None]
@@ -80,8 +92,8 @@ def _of_methods(rows: Sequence[Mapping[str, Any]], methods: Mapping[str, str], r
         gaps = [missed(Attribution.load(run / row["map"])) for row in own] if run and name in ("ig", "gig") else []
         known = [gap for gap in gaps if gap is not None]
         if known:
-            sums[name] = {"largest_miss": max(known)}
-    return shares, sums
+            missing[name] = known
+    return shares, missing
 
 
 def _flows(folder: Path, told: Table) -> Table:
@@ -105,9 +117,9 @@ def _flows(folder: Path, told: Table) -> Table:
     return found
 
 
-def _scores(trained: TrainedFolder) -> Table:
-    """Plain scores of the test part with their intervals."""
-    scores = trained.scores.get("test", {})
-    numbers = {key: value for key, value in scores.items() if isinstance(value, int | float)}
+def plain_scores(scores: Mapping[str, Any]) -> Table:
+    """Plain scores of one part, Dice of each label among them, with their intervals."""
+    labels = {f"dice of {name}": one.get("dice") for name, one in scores.get("per_class", {}).items()}
+    numbers = {key: value for key, value in {**scores, **labels}.items() if isinstance(value, int | float)}
     intervals = {key: list(ends) for key, ends in scores.get("intervals", {}).items() if key in numbers}
     return {**numbers, "intervals": intervals}

@@ -9,12 +9,10 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from voxplain.data.case import Case
 from voxplain.data.nifti import read_nifti, write_nifti
 from voxplain.errors import InputError, unknown
-from voxplain.ops.relabel import few_relabelled
 from voxplain.score.target import Region, Target
 from voxplain.space.planes import plane
 from voxplain.spec import text
@@ -22,19 +20,14 @@ from voxplain.study.explain import Explainer
 from voxplain.study.plan import Plan, file_name
 from voxplain.study.ready import Ready
 from voxplain.study.run import Say, run
+from voxplain.study.study_neuroxai_final import final_labels
 from voxplain.study.study_neuroxai_flow import convolutions, flow, save_flow
 from voxplain.study.study_neuroxai_methods import volume_methods, write_explained
-from voxplain.study.study_neuroxai_target import Whole
 
 Array = npt.NDArray[Any]
 
 ALL = "all"
 """Names the whole tumour where a class is named, as in the source's files."""
-
-ENHANCING, NECROSIS = 3, 1
-
-FEWEST_ENHANCING_MM3 = 200.0
-"""A smaller enhancing tumour is called necrosis: the source's 200 voxels of 1 mm, as a volume."""
 
 
 @dataclass(frozen=True)
@@ -136,7 +129,7 @@ def parts_of(ready: Ready, class_names: Sequence[str]) -> list[Part]:
         parts.append(Part(str(label), _title(title, count), Region(label, over=_where(count)), count))
     tumour = sum(counts[1:])
     classes = tuple(range(1, len(counts)))
-    parts.append(Part(ALL, _title("whole tumour", tumour), Whole(classes, over=_where(tumour)), tumour))
+    parts.append(Part(ALL, _title("whole tumour", tumour), Region(classes, over=_where(tumour)), tumour))
     return parts
 
 
@@ -151,8 +144,6 @@ def _title(name: str, count: int) -> str:
 def _final_prediction(home: Path, case: str) -> int:
     """Write the predicted labels on the image's own grid, a small enhancing tumour relabelled; voxels that changed."""
     found = read_nifti(home / "run" / "cases" / file_name(case) / "prediction.nii.gz")
-    labels = np.rint(found.values[0]).astype(np.int64)
-    fewest = round(FEWEST_ENHANCING_MM3 / found.grid.voxel_volume)
-    final = few_relabelled(torch.from_numpy(labels), label=ENHANCING, to=NECROSIS, fewer_than=fewest).numpy()
+    final = final_labels(found.values[0], found.grid)
     write_nifti(home / "prediction.nii.gz", final, found.grid, np.uint8)
-    return int((final != labels).sum())
+    return int((final != np.rint(found.values[0])).sum())

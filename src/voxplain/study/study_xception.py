@@ -53,7 +53,7 @@ class Amounts:
 
 
 AMOUNTS = {
-    "small": Amounts(images=600, compared_epochs=(2, 1), catalogue=24, explained=6, lime=400, kernel=2.0, shap=400),
+    "small": Amounts(images=600, compared_epochs=(1, 6), catalogue=24, explained=6, lime=400, kernel=2.0, shap=400),
     "paper": Amounts(
         images=None, compared_epochs=(20, 20), catalogue=None, explained=12, lime=1000, kernel=4.0, shap=4000
     ),
@@ -93,6 +93,9 @@ class XceptionStudy(Study):
     """Backbones that are compared: names of the study or of timm."""
     weights: tuple[str, ...] = ()
     """Local files of their ImageNet weights, one a backbone; left out: random weights."""
+    start: str = ""
+    """Local file of the weights that the strong and the weak network start from; left out: random weights, and at size
+    paper those given for 'xception'."""
     images: int | None = None
     """Phantoms that are simulated; left out: 600 at size small, the recipe's number at size paper."""
     epochs: int | None = None
@@ -108,8 +111,7 @@ class XceptionStudy(Study):
 
     def run(self, folder: Path, say: Say) -> None:
         """Compare backbones, train a strong and a weak network, explain both; finished steps are kept."""
-        strong = self._recipe(**strong_settings(self.size, self._weights, self.epochs))
-        weak = self._recipe(**weak_settings(self.size, self._weights))
+        strong, weak = self._both()
         source = self.source(strong, folder / DATA, say)
         trained = {STRONG: self._training(STRONG, strong, source, folder, say)}
         trained[WEAK] = self._training(WEAK, weak, source, folder, say)
@@ -163,6 +165,13 @@ class XceptionStudy(Study):
         ]
         deep = [Asked.of(f"layers-{name}", others[name].folder, self.place, chosen[:1], []) for name in [*others][:1]]
         return [*asked, *deep]
+
+    def _both(self) -> tuple[Recipe, Recipe]:
+        """The recipes of the strong and of the weak network, which start from the same weights."""
+        start = {"backbone": self.start} if self.start else {}
+        settings = strong_settings(self.size, self._weights, self.epochs), weak_settings(self.size, self._weights)
+        strong, weak = (self._recipe(**one | start) for one in settings)
+        return strong, weak
 
     def _recipe(self, **settings: Any) -> Recipe:
         images = self.images or self._amounts.images

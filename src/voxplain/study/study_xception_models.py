@@ -31,9 +31,10 @@ def compared(backbone: str, size: str, weights: str | None, epochs: tuple[int, i
     if size == "paper":
         return {"network": f"transfer(backbone={backbone!r}, head='best', size={SIDE})", **phases, **start}
     network = f"transfer(backbone={backbone!r}, head='low', channels=1, size={SMALL_SIDE}, frozen=False)"
-    # From random weights the study's rate of fine tuning would change next to nothing in so few steps.
-    quick = {"rate": 1e-4 if weights else 1e-3, "prepare": {"size": [SMALL_SIDE, SMALL_SIDE]}}
-    return {"network": network, **phases, **start, **quick}
+    # From random weights the study's rate of fine tuning would change next to nothing in so few steps, and without a
+    # fall at the end norms would leave the accuracy to chance.
+    quick = {} if weights else {"rate": 1e-3, "schedule": "one_cycle"}
+    return {"network": network, **phases, **start, **quick, "prepare": {"size": [SMALL_SIDE, SMALL_SIDE]}}
 
 
 def strong_settings(size: str, weights: Mapping[str, str], epochs: int | None) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from voxplain.errors import missing_extra
 from voxplain.spec import Options
-from voxplain.training.fit import seeded
+from voxplain.training.seeding import seeded
 
 Change = Callable[[Tensor, Tensor | None, int], tuple[Tensor, Tensor | None]]
 """Input (channel, *space), labels (*space) or None, and a seed -> both, changed alike."""

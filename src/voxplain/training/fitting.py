@@ -16,9 +16,9 @@ import torch
 from torch import nn
 
 from voxplain.data.writing import json_text, written_beside
-from voxplain.errors import FileError, missing_extra
+from voxplain.errors import FileError, OptionError, missing_extra
 from voxplain.score.weights import load_weights
-from voxplain.training.augmentation import change, stream
+from voxplain.training.augmentation import Augmentation, Change, change, stream
 from voxplain.training.devices import wait_for_all
 from voxplain.training.recipe import Phase, Recipe
 from voxplain.training.samples import Epochs, Samples, Served, loader
@@ -110,7 +110,7 @@ def _run(
     """One phase from its last whole epoch to its end."""
     dense = samples.truth.ndim > 1
     rank = samples.inputs.ndim - 2
-    changes = change(recipe.augment, rank) if recipe.augment else None
+    changes = _changes(recipe.augment, samples, parts[0])
     order = [Epochs(part, recipe.batch, recipe.seed, shuffle=not n) for n, part in enumerate(parts)]
     train, val = (
         loader(Served(samples, one, dense), epochs) for one, epochs in zip((changes, None), order, strict=True)
@@ -131,6 +131,21 @@ def _run(
     with written_beside(folder / DONE) as beside:
         beside.write_text(json_text(found, indent=1), "utf-8")
     return found
+
+
+def _changes(augment: Augmentation, samples: Samples, train: Sequence[int]) -> Change | None:
+    """The changes of training inputs; raises where brightness or contrast would cut pictures off at 0 and 1."""
+    if not augment:
+        return None
+    rank = samples.inputs.ndim - 2
+    named = next((name for name in ("brightness", "contrast") if rank == 2 and getattr(augment, name)), "")
+    if named and any(samples.inputs[n].min() < -SLACK or samples.inputs[n].max() > 1 + SLACK for n in set(train)):
+        raise OptionError(f"augment: {named} must be 0 for inputs beyond 0 to 1, got {getattr(augment, named):g}")
+    return change(augment, rank)
+
+
+SLACK = 1e-3
+"""Rounding and resampling may leave inputs so far beyond 0 to 1."""
 
 
 def fast_in_bfloat16(device: str) -> bool:

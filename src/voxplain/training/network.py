@@ -12,8 +12,8 @@ from voxplain.score.callables import PACKAGES, find_listed, quiet_options
 from voxplain.score.trust import demand_trust
 from voxplain.score.weights import load_weights
 from voxplain.spec import Spec, parse
-from voxplain.training.fit import seeded
 from voxplain.training.recipe import Recipe
+from voxplain.training.seeding import seeded
 
 OWN = "voxplain.score.networks"
 """Package of the networks that need no place before their name."""

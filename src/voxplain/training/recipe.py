@@ -10,13 +10,13 @@ from voxplain.spec import Options, table_of
 from voxplain.training.augmentation import Augmentation
 
 Task = Literal["classification", "regression", "segmentation"]
-Loss = Literal["cross_entropy", "squared", "absolute", "dice"]
+Loss = Literal["cross_entropy", "squared", "absolute", "dice", "balanced_dice"]
 Optimiser = Literal["sgd", "adam", "adamw", "rmsprop"]
 
 LOSSES: dict[str, tuple[str, ...]] = {
     "classification": ("cross_entropy",),
     "regression": ("squared", "absolute"),
-    "segmentation": ("dice", "cross_entropy"),
+    "segmentation": ("dice", "balanced_dice", "cross_entropy"),
 }
 """Task -> the losses that fit it."""
 
@@ -57,7 +57,8 @@ class Recipe(Options):
     """Start the output's bias at the mean of the training targets."""
 
     loss: Loss = "cross_entropy"
-    """What is made small: cross_entropy; squared or absolute error; dice (with cross-entropy)."""
+    """What is made small: cross_entropy; squared or absolute error; dice (with cross-entropy); balanced_dice, in whose
+    cross-entropy small labels count for more than their voxels."""
     batch: int = 16
     """Inputs a step."""
     optimiser: Optimiser = "adam"
