@@ -185,3 +185,15 @@ def test_a_deep_network_takes_less_than_two_fifths():
     module, x = Model.of(seeded(Deep, 40)).module, X[:1]
     plain = peak_bytes(module, x, True)
     assert 2.5 * fitting(module, x, (), False, 1).peak < plain
+
+
+def test_each_kind_of_pass_has_a_cut_of_its_own():
+    """Rules keep more than derivatives do: a pass by rules is cut where a derivative fits as it is."""
+    score = Score(MODEL, TARGET, budget=int(1.2 * needed()))
+    seen = []
+    answer = score.ask
+    score.ask = lambda asks: seen.extend(ask.stretch for ask in asks) or answer(asks)
+    method("guided_backprop")(score, X)
+    method("gradient")(score, X)
+    assert seen[0] is not None
+    assert seen[-1] is None, "a derivative fits as it is"

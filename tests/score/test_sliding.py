@@ -131,7 +131,9 @@ def test_targets_that_share_a_pass_get_the_windows_of_both():
     far = "region(1, over='voxel', voxel=(15, 11, 19))"
     frozen = [Score(model, target).freeze(X)[1] for target in (CORNER, far)]
     alone = [score.grad(X).gradient for score in frozen]
+    before = sum(score.ledger.forwards for score in frozen)
     shared = together([(score, lambda own: own.grad(X)) for score in frozen])
+    assert sum(score.ledger.forwards for score in frozen) - before == len(X), "one pass served both"
     for one, other in zip(shared, alone, strict=True):
         torch.testing.assert_close(one.gradient, other, rtol=1e-12, atol=1e-300)
 
@@ -183,6 +185,26 @@ def test_the_gradient_of_a_blended_cell_sums_up_what_its_windows_give():
         handle.remove()
     (expected,) = torch.autograd.grad(value, shift)
     torch.testing.assert_close(tap.gradient.sum((2, 3, 4)), expected[..., 0, 0, 0], rtol=1e-10, atol=1e-15)
+
+
+def test_several_layers_get_the_windows_of_their_own():
+    _, score = Score(Model.of(under(WINDOW)), "region(1, over='whole')").freeze(X[:1])
+    names = ["first", "low", "last"]
+    for found, name in zip(score.tap(X[:1], names).taps, names, strict=True):
+        (alone,) = score.tap(X[:1], [name]).taps
+        torch.testing.assert_close(found.activation, alone.activation, rtol=1e-12, atol=1e-15)
+        torch.testing.assert_close(found.gradient, alone.gradient, rtol=1e-10, atol=1e-300)
+
+
+def test_an_overlap_is_read_from_all_windows():
+    mask = torch.zeros(1, *X.shape[2:])
+    mask[0, :3, :3, :3] = 1
+    module = under(WINDOW)
+    leaf = X[:1].clone().requires_grad_()
+    found = module(leaf).softmax(1)[:, 1]
+    (expected,) = torch.autograd.grad(2 * (found * mask).sum() / (found.sum() + mask.sum()), leaf)
+    _, score = Score(Model.of(module), "soft_dice(1)", mask=mask).freeze(X[:1])
+    torch.testing.assert_close(score.grad(X[:1]).gradient, expected, rtol=1e-9, atol=1e-300)
 
 
 @pytest.mark.parametrize("roi", [(8, 8, 8), (10, 8, 6)])
@@ -237,13 +259,14 @@ def test_padding_about_a_small_image_is_left_out_of_places(side):
     assert tap.cells.start == (0.5 - (8 - side) // 2,) * 3
     found = method("gradient")(Score(model, "region(1, over='whole')"), x)
     assert found.values.shape == x.shape
-    mask = torch.zeros(1, *x.shape[2:])
-    mask[0, -1, -1, -1] = 1
     narrow = SlidingWindow(roi=(8, 4, 4), overlap=0.5)
-    _, score = Score(Model.of(under(narrow)), "region(1, over='mask')", mask=mask).freeze(x)
-    leaf = x.clone().requires_grad_()
-    (expected,) = torch.autograd.grad(under(narrow)(leaf)[0, 1, -1, -1, -1], leaf)
-    torch.testing.assert_close(score.grad(x).gradient, expected, rtol=1e-10, atol=1e-300)
+    for corner in ((0, 0, 0), (0, -1, -1), (-1, -1, -1)):
+        mask = torch.zeros(1, *x.shape[2:])
+        mask[(0, *corner)] = 1
+        _, score = Score(Model.of(under(narrow)), "region(1, over='mask')", mask=mask).freeze(x)
+        leaf = x.clone().requires_grad_()
+        (expected,) = torch.autograd.grad(under(narrow)(leaf)[(0, 1, *corner)], leaf)
+        torch.testing.assert_close(score.grad(x).gradient, expected, rtol=1e-10, atol=1e-300)
 
 
 def test_other_orders_of_axes_come_back_to_those_of_the_image():

@@ -88,6 +88,14 @@ def test_a_volume_is_in_millilitres():
     torch.testing.assert_close(every[:, 1], expected, rtol=1e-12, atol=0)
 
 
+def test_voxels_of_a_coarser_output_are_larger():
+    coarse = torch.nn.Conv3d(1, 2, 2, stride=2).double()
+    x = torch.randn(1, 1, 8, 8, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    found = Score(coarse, "volume(1)", spacing_mm=(1.0, 2.0, 3.0))(x)
+    expected = coarse(x).softmax(1)[:, 1].sum() * 6 * 8 / 1000
+    assert found.item() == pytest.approx(expected.item(), rel=1e-12)
+
+
 def test_a_volume_s_gradient_is_that_of_the_millilitres():
     asked = score("volume(1)")
     found = method("gradient")(asked, X)
