@@ -179,7 +179,7 @@ class Model:
         """The same model, run in another way; see `Execution` for what the options mean."""
         return replace(self, execution=Execution(prepared=prepared, precision=precision, compiled=compiled))
 
-    @property
+    @cached_property
     def windows(self) -> str:
         """The sliding window under which the network reads an image, in words; empty where there is none."""
         found = sliding(self.module)

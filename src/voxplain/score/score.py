@@ -196,7 +196,8 @@ class Score:
         graded = gradient or bool(layers and back)
         rules = self.rules if graded else None
         stretch = self._stretch(batch, layers, width) if graded else None
-        region = self.choice.take(rows).region if self.choice is not None and self.target.local else None
+        apart = self.choice is not None and self.target.local and self.model.windows
+        region = self.choice.take(rows).region if self.choice is not None and apart else None
         asked = Ask(self.model, batch, read, meaning, self.ledger, gradient, layers, back, rules, region, stretch)
         (answer,) = self.ask([asked])
         if isinstance(answer, Exception):

@@ -198,8 +198,8 @@ def in_one_window(module: nn.Module, x: Tensor) -> Tensor:
 @contextmanager
 def asked(module: nn.Module, region: Tensor | None) -> Iterator[None]:
     """Inside, only windows that `region` (*space of the image, boolean) touches run; None: all of them."""
-    windows = sliding(module)
-    if windows is None or region is None:
+    windows = None if region is None else sliding(module)
+    if windows is None:
         yield
         return
     before, windows.region = windows.region, region

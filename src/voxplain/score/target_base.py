@@ -12,7 +12,8 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from voxplain.score.choice import Choice
+from voxplain.errors import InputError
+from voxplain.score.choice import Choice, chosen_class, resolved, scores
 from voxplain.spec import Options
 from voxplain.types import Head
 
@@ -55,6 +56,38 @@ class Target(Options, ABC):
 def class_words(index: int, class_names: Sequence[str]) -> str:
     """'class 2 (pituitary)', or 'class 2' where it has no name."""
     return f"class {index} ({class_names[index]})" if index < len(class_names) else f"class {index}"
+
+
+@dataclass(frozen=True)
+class OfClasses(Target):
+    """A number of one class of a segmentation, or of several that are taken as one."""
+
+    index: int | tuple[int, ...] = 1
+    """Class number, or a list of several that are taken as one, such as all parts of a tumour."""
+
+    @property
+    def classes(self) -> tuple[int, ...]:
+        """The class, or the several that are taken as one."""
+        return self.index if isinstance(self.index, tuple) else (self.index,)
+
+    def _check(self) -> None:
+        distinct = bool(self.classes) and len(set(self.classes)) == len(self.classes)
+        self._require(distinct, "index", "a class number or a list of different ones")
+
+    def _first(self, output: Tensor, head: Head) -> Tensor:
+        """The first class of each sample; raises where there is none, or several do not exclude each other."""
+        if output.ndim < 4:
+            raise InputError(
+                f"{self.name}: the model gives one number a class {tuple(output.shape)}; use class_score as target"
+            )
+        values = scores(output, head).detach()
+        index, *_ = (chosen_class(values, one, self.name) for one in self.classes)
+        if len(self.classes) > 1 and resolved(output, head) != "softmax":
+            raise InputError(f"{self}: several classes must exclude each other to be taken as one; name one class")
+        return index
+
+    def _named(self, class_names: Sequence[str]) -> str:
+        return " + ".join(class_words(one, class_names) for one in self.classes)
 
 
 def told(part: Tensor | None) -> Tensor:

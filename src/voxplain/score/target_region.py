@@ -11,13 +11,13 @@ from torch import Tensor
 
 from voxplain.errors import InputError
 from voxplain.score import regions
-from voxplain.score.choice import Choice, chosen_class, probabilities, resolved, scores
-from voxplain.score.target_base import Target, class_words, told
+from voxplain.score.choice import Choice, probabilities, resolved, scores
+from voxplain.score.target_base import OfClasses, told
 from voxplain.types import Head
 
 
 @dataclass(frozen=True)
-class Region(Target):
+class Region(OfClasses):
     """The mean (or sum) of a class's logit over a region of a segmentation output.
 
     Several classes are one: the logarithm of the sum of their exponentials, which softmax makes the probability that a
@@ -27,8 +27,6 @@ class Region(Target):
     name = "region"
     unit_words = "logits"
     local = True
-    index: int | tuple[int, ...] = 1
-    """Class number, or a list of several that are taken as one, such as all parts of a tumour."""
     _: KW_ONLY
     over: Literal["predicted", "whole", "mask", "component", "false_positive", "missed", "boundary", "box", "voxel"] = (
         "predicted"
@@ -47,14 +45,8 @@ class Region(Target):
     voxel: tuple[int, ...] = ()
     """For over='voxel': the output voxel (i, j, k)."""
 
-    @property
-    def classes(self) -> tuple[int, ...]:
-        """The class, or the several that are taken as one."""
-        return self.index if isinstance(self.index, tuple) else (self.index,)
-
     def _check(self) -> None:
-        distinct = bool(self.classes) and len(set(self.classes)) == len(self.classes)
-        self._require(distinct, "index", "a class number or a list of different ones")
+        super()._check()
         self._require(self.component >= 1, "component", "at least 1")
         for option, counts, unused in (("box", (4, 6), ()), ("voxel", (2, 3), ()), ("component", (), 1)):
             value, words = getattr(self, option), " or ".join(map(str, counts))
@@ -64,15 +56,8 @@ class Region(Target):
             self._require(meant or value == unused, option, f"left out unless over={option!r}")
 
     def choose(self, output: Tensor, head: Head, mask: Tensor | None) -> Choice:
-        if output.ndim < 4:
-            raise InputError(
-                f"region: the model gives one number a class {tuple(output.shape)}; use class_score as target"
-            )
-        values = scores(output, head).detach()
-        index, *_ = (chosen_class(values, one, self.name) for one in self.classes)
-        exclusive = resolved(output, head) == "softmax"
-        if len(self.classes) > 1 and not exclusive:
-            raise InputError(f"{self}: several classes must exclude each other to be taken as one; name one class")
+        index = self._first(output, head)
+        values, exclusive = scores(output, head).detach(), resolved(output, head) == "softmax"
         region = regions.select(self, regions.predicted(values, self.classes, exclusive), mask)
         empty = (~region.flatten(1).any(dim=1)).nonzero().flatten().tolist()
         if empty:
@@ -120,5 +105,4 @@ class Region(Target):
             "missed": "a component of the mask that the prediction has nothing of",
         }
         place = where.get(self.over, f"one {self.over}")
-        told = " + ".join(class_words(one, class_names) for one in self.classes)
-        return f"{self.reduce} {self.of} of {told} over {place}"
+        return f"{self.reduce} {self.of} of {self._named(class_names)} over {place}"

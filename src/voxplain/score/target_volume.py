@@ -11,8 +11,8 @@ from torch import Tensor
 
 from voxplain.errors import InputError
 from voxplain.score import regions
-from voxplain.score.choice import Choice, chosen_class, probabilities, resolved
-from voxplain.score.target_base import Target, class_words, told
+from voxplain.score.choice import Choice, probabilities
+from voxplain.score.target_base import OfClasses, told
 from voxplain.types import Head
 
 ML = 1000
@@ -20,32 +20,8 @@ ML = 1000
 
 
 @dataclass(frozen=True)
-class _OfStructure(Target):
+class _OfStructure(OfClasses):
     """A number of the probabilities of a structure's voxels, all over the image."""
-
-    index: int | tuple[int, ...] = 1
-    """Class number, or a list of several that are taken as one, such as all parts of a tumour."""
-
-    @property
-    def classes(self) -> tuple[int, ...]:
-        """The class, or the several that are taken as one."""
-        return self.index if isinstance(self.index, tuple) else (self.index,)
-
-    def _check(self) -> None:
-        distinct = bool(self.classes) and len(set(self.classes)) == len(self.classes)
-        self._require(distinct, "index", "a class number or a list of different ones")
-
-    def _first(self, output: Tensor, head: Head) -> Tensor:
-        """The first class of each sample, all of them checked."""
-        if output.ndim < 4:
-            raise InputError(
-                f"{self.name}: the model gives one number a class {tuple(output.shape)}; use class_score as target"
-            )
-        values = probabilities(output, head).detach()
-        index, *_ = (chosen_class(values, one, self.name) for one in self.classes)
-        if len(self.classes) > 1 and resolved(output, head) != "softmax":
-            raise InputError(f"{self}: several classes must exclude each other to be taken as one; name one class")
-        return index
 
     def read(self, output: Tensor, choice: Choice, head: Head) -> Tensor:
         return self._number(self._together(probabilities(output, head)), choice)
@@ -63,9 +39,6 @@ class _OfStructure(Target):
     @abstractmethod
     def _number(self, values: Tensor, choice: Choice) -> Tensor:
         """One number a sample (batch,) of probabilities (batch, *space)."""
-
-    def _named(self, class_names: Sequence[str]) -> str:
-        return " + ".join(class_words(one, class_names) for one in self.classes)
 
 
 @dataclass(frozen=True)
