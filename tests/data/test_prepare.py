@@ -220,3 +220,21 @@ def test_a_mask_of_a_picture_has_rows_and_columns():
 def test_a_mask_of_two_channels_is_refused():
     with pytest.raises(InputError, match="must have one channel, got 2"):
         prepare_mask(noise(PIXELS, 2), Prepare()(noise(PIXELS), 2))
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_what_lies_outside_the_mask_is_0_after_everything_else(channels):
+    labels = np.zeros((1, *PIXELS.shape))
+    labels[0, 2:5, 1:3] = 3
+    mask = Image.of(labels, PIXELS)
+    options = {"zscore": True, "size": (7, 9), "mean": (0.5,) * channels}
+    plain, masked = (Prepare(masked=on, **options)(noise(PIXELS, channels), 2, mask) for on in (False, True))
+    inside = prepare_mask(mask, masked) > 0
+    assert np.array_equal(masked.values[:, inside], plain.values[:, inside])
+    assert not masked.values[:, ~inside].any()
+    assert plain.values[:, ~inside].all()
+
+
+def test_a_masked_preparation_needs_the_mask():
+    with pytest.raises(InputError, match="prepare: masked needs the mask of image"):
+        Prepare(masked=True)(noise(PIXELS), 2)

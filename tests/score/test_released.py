@@ -42,10 +42,9 @@ def test_given_names_weights_and_head_win_over_the_folder_s(folder, tmp_path):
 def test_a_regression_s_one_number_is_no_logit(folder):
     module = load_callable("small_regressor").module
     save_file(dict(module.state_dict()), folder / "weights.safetensors")
-    (folder / "model.toml").write_text('network = "small_regressor"\ntask = "regression"\nmasked = true\n')
+    (folder / "model.toml").write_text('network = "small_regressor"\ntask = "regression"\n')
     model = load_model(str(folder))
     assert model.head == "regression"
-    assert any("multiplied by their masks" in notice for notice in model.notices)
 
 
 def test_damaged_folders_are_told(folder):

@@ -494,3 +494,15 @@ def test_labels_of_segments_come_back_as_labels(spec):
     labels = found.parts["segments"]
     assert labels.shape == (1, *image.grid.shape)
     assert set(np.unique(labels)) == set(range(len(found.numbers["segment_values"])))
+
+
+def test_a_network_of_masked_images_is_asked_about_the_masked_image():
+    image = volume(affine=np.eye(4))
+    mask = image.with_values(np.zeros_like(image.values))
+    mask.values[0, 4:9, 4:9, 4:9] = 1
+    inside, outside = (5, 5, 5), (1, 1, 1)
+    masked = Prepare(masked=True)
+    assert vx.explain(Reader(*inside), image, "gradient", prepare=masked, mask=mask).numbers["score"] > 50
+    assert vx.explain(Reader(*outside), image, "gradient", prepare=masked, mask=mask).numbers["score"] == 0
+    with pytest.raises(InputError, match="masked needs the mask of image 'case', got none"):
+        vx.explain(Reader(*inside), image, "gradient", prepare=masked)

@@ -262,7 +262,7 @@ def test_given_tiles_are_read_as_the_study_reads_them(tmp_path):
     found = recipe_of("myopathy", "resnet18v", data=tmp_path)
     assert (found.prepare.crop_pad, found.prepare.size) == ((224, 224), None)
     assert "size=224" in found.network
-    assert found.masked
+    assert found.prepare.masked
 
 
 @pytest.mark.parametrize(

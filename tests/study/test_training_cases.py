@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from voxplain.data.prepare import Prepare
 from voxplain.errors import FileError, InputError
 from voxplain.study.training_cases import part_of, training_cases
 from voxplain.training.recipe import Recipe
@@ -111,7 +112,7 @@ def test_missing_labels_masks_columns_and_files_are_told(tmp_path):
         training_cases(table(tmp_path / "cases.csv", rows), RECIPE)
     with pytest.raises(InputError, match="must have a column 'label' with a value in every row, got none"):
         training_cases(table(tmp_path / "cases.csv", [{"image": "a.png"}]), RECIPE)
-    masked = Recipe(task="classification", network="small_cnn_2d", masked=True)
+    masked = Recipe(task="classification", network="small_cnn_2d", prepare=Prepare(masked=True))
     with pytest.raises(InputError, match="must have a column 'mask'"):
         training_cases(table(tmp_path / "cases.csv", rows[:1]), masked)
     with pytest.raises(InputError, match="must have a column 'image'"):

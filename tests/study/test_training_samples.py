@@ -57,7 +57,10 @@ def test_inputs_are_multiplied_by_their_mask(tmp_path):
     mask = np.zeros((4, 6), int)
     mask[1:3, 2:5] = 2
     cases = [case("one", "a", mask=mask), case("two", "b", mask=mask)]
-    plain, masked = (material(cases, replace(CLASSIFY, masked=on), tmp_path).samples.inputs for on in (False, True))
+    plain, masked = (
+        material(cases, replace(CLASSIFY, prepare=replace(CLASSIFY.prepare, masked=on)), tmp_path).samples.inputs
+        for on in (False, True)
+    )
     assert np.array_equal(masked, plain * (mask > 0))
 
 

@@ -2,7 +2,7 @@
 
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -39,7 +39,7 @@ class Prepared:
     replicated: bool
     """True where one grey channel was repeated as red, green and blue."""
     gain: tuple[float, ...]
-    """d(tensor) / d(raw intensity) of each tensor channel; of a window or percentiles: inside, it is 0 outside."""
+    """d(tensor) / d(raw intensity) of each tensor channel; of a window, percentiles or mask: inside; 0 outside."""
     unit: str
     """Unit of the tensor's intensities: the image's own, or 'normalised'."""
     raw_unit: str
@@ -51,7 +51,7 @@ class Prepare(Options):
     """What was done to images before the model saw them, in this order; the default passes raw values through.
 
     Geometry (one resampling, averaging where voxels grow): orientation, spacing_mm, size, crop_pad, pad_multiple.
-    Intensities: channels, window or percentile, zscore, scale, padding, grey_to_rgb, mean and std.
+    Intensities: channels, window or percentile, zscore, scale, padding, grey_to_rgb, mean and std; masked.
     """
 
     name: ClassVar[str] = "prepare"
@@ -86,6 +86,8 @@ class Prepare(Options):
     """Subtract this from each channel."""
     std: tuple[float, ...] | None = None
     """Divide each channel by this."""
+    masked: bool = False
+    """At last, set to 0 what lies outside the case's mask (any label above 0 is kept)."""
 
     @classmethod
     def read(cls, path: str | Path) -> Self:
@@ -114,16 +116,18 @@ class Prepare(Options):
             beside.write_text(toml(table_of(self)), "utf-8")
         return path
 
-    def __call__(self, image: Image, rank: int) -> Prepared:
+    def __call__(self, image: Image, rank: int, mask: Image | None = None) -> Prepared:
         """The tensor of an image for a model of `rank` spatial dimensions (2 or 3), with its grid.
 
-        Raises `InputError` where the image has another rank, or lacks a channel, millimetres or contrast.
+        Raises `InputError` where the image has another rank, or lacks a channel, millimetres, contrast or its mask.
         """
+        if self.masked and mask is None:
+            raise InputError(f"prepare: masked needs the mask of image {image.identifier!r}, got none")
         grid = tensor_grid(self, image, rank)
         chosen = image if self.channels is None else image.select(self.channels)
         raw = resample(chosen.values, image.grid, grid, outside="edge", antialias=True)
         values, gains = intensities(self, raw, inside(image.grid, grid), chosen.channels)
-        return Prepared(
+        found = Prepared(
             values=values[..., 0] if rank == 2 else values,
             grid=grid,
             rank=rank,
@@ -133,6 +137,9 @@ class Prepare(Options):
             unit="normalised" if self._rescales() else image.unit,
             raw_unit=image.unit,
         )
+        if not self.masked or mask is None:
+            return found
+        return replace(found, values=found.values * (prepare_mask(mask, found) > 0))
 
     def _rescales(self) -> bool:
         steps = (self.window, self.percentile, self.scale, self.mean, self.std)

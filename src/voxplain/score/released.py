@@ -31,8 +31,6 @@ def load_released(path: Path, weights: Path | None = None) -> Loaded:
     told = _told(path)
     loaded = load_callable(told["network"])
     notices = load_weights(loaded.module, weights or path / WEIGHTS)
-    if told.get("masked"):
-        notices = (*notices, "the network learnt from images multiplied by their masks; give it such images")
     names = tuple(str(name) for name in told.get("class_names", ()))
     label = str(told.get("name") or path.resolve().name)
     return Loaded(loaded.module, label=label, class_names=names, notices=notices, head=HEADS[told["task"]])

@@ -59,7 +59,7 @@ def made_ready(
     segments = segments and _sliced(segments, slice_index)
     images = tuple(one if one.grid.is_2d else _sliced(one, slice_index) for one in references)
     check_voxels(image)
-    prepared = prepare(image, model.rank or (2 if image.grid.is_2d else 3))
+    prepared = prepare(image, model.rank or (2 if image.grid.is_2d else 3), mask)
     x = torch.from_numpy(prepared.values)[None].to(model.device, model.dtype)
     batch = _reference(images, prepare, prepared)
     told = prediction(Score(model, "class_score", budget=budget).output(x), model)

@@ -119,7 +119,7 @@ def _labelled(path: Path, label: str) -> Case:
 
 def _check(cases: Sequence[Case], recipe: Recipe, data: Path) -> None:
     """Everything that the task needs is there, for every case, before any training."""
-    needs_mask = recipe.task == "segmentation" or recipe.masked or recipe.slice == "largest"
+    needs_mask = recipe.task == "segmentation" or recipe.prepare.masked or recipe.slice == "largest"
     lacking = {
         "label": [case.identifier for case in cases if recipe.task != "segmentation" and case.label is None],
         "mask": [case.identifier for case in cases if needs_mask and case.mask is None],

@@ -162,11 +162,8 @@ def _classes(cases: Sequence[Case], recipe: Recipe) -> tuple[str, ...]:
 def _sample(case: Case, recipe: Recipe, classes: Sequence[str], rank: int) -> tuple[Array, Any]:
     """The input (channel, *space) of one case, and its truth."""
     check_finite(case.image)
-    prepared = recipe.prepare(case.image, rank)
-    x = prepared.values
-    if recipe.masked and case.mask is not None:
-        x = x * (prepare_mask(case.mask, prepared) > 0)
-    return x, _truth(case, prepared, recipe, classes)
+    prepared = recipe.prepare(case.image, rank, case.mask)
+    return prepared.values, _truth(case, prepared, recipe, classes)
 
 
 def _truth(case: Case, prepared: Prepared, recipe: Recipe, classes: Sequence[str]) -> Any:

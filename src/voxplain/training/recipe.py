@@ -37,8 +37,6 @@ class Recipe(Options):
     """Local weights file to start from; with none, and nothing is downloaded, the start is random."""
     prepare: Prepare = field(default_factory=Prepare)
     """From an image to the network's input; it is shipped with the weights."""
-    masked: bool = False
-    """Multiply every input by its mask (any label above 0 is kept)."""
     slice: Literal["given", "largest"] = "given"
     """Of a volume for a 2D network: the slice the table gives, or the axial one with most of the mask."""
     augment: Augmentation = field(default_factory=Augmentation)

@@ -33,7 +33,6 @@ def release(
         "task": recipe.task,
         "class_names": list(classes),
         "unit": recipe.unit,
-        "masked": recipe.masked,
         **facts,
         "versions": versions(),
         **recipe_tables(recipe),
