@@ -50,7 +50,17 @@ def test_numbers_are_told_by_their_path(asked, capsys):
 
 
 def test_lists_are_left_out_of_the_table():
-    assert flat({"a": {"b": {"c": 1}}, "d": [1], "e": None}) == [("a.b.c", 1), ("e", None)]
+    numbers = {"a": {"b": {"c": 1}}, "d": [1], "e": None}
+    assert flat(numbers) == [("a.b.c", 1, None), ("e", None, None)]
+
+
+def test_intervals_stand_beside_their_numbers():
+    inner = {"dice": 0.9, "whole": 0.8, "intervals": {"dice": [0.7, 1.0]}}
+    assert flat({"test": inner, "f1": 0.5, "f1 95 %": [0.4, 0.6]}) == [
+        ("test.dice", 0.9, [0.7, 1.0]),
+        ("test.whole", 0.8, None),
+        ("f1", 0.5, [0.4, 0.6]),
+    ]
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,8 @@
 
 import csv
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -30,6 +32,17 @@ def test_two_workers_write_what_one_writes(tmp_path):
     for name, workers in (("one", 1), ("two", 2)):
         simulate(phantom("pumpkins"), 12, seed=4, out=tmp_path / name, workers=workers)
     assert bytes_of(tmp_path / "one") == bytes_of(tmp_path / "two")
+
+
+def test_a_script_without_a_guard_is_told_what_it_lacks(tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(
+        "from voxplain.phantoms import phantom\nfrom voxplain.study.simulate import simulate\n"
+        f"simulate(phantom('pumpkins'), 12, out={str(tmp_path / 'out')!r}, workers=2)\n"
+    )
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "in a script call it below `if __name__ == '__main__':`" in done.stderr
 
 
 @pytest.mark.parametrize("spec", SPECS)

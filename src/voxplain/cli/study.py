@@ -72,18 +72,20 @@ def _tell(chosen: argparse.Namespace, done: "StudyFolder") -> None:
         document: dict[str, Any] = {"out": str(done.path), "reused": done.reused, "numbers": done.numbers}
         print(json_text({**document, "figures": figures}, indent=1))
         return
-    for name, value in flat(done.numbers):
-        print(f"{name:56} {f'{value:.4g}' if isinstance(value, float) else value}")
+    for name, value, ends in flat(done.numbers):
+        interval = f" ({ends[0]:.4g} to {ends[1]:.4g})" if ends else ""
+        print(f"{name:56} {f'{value:.4g}' if isinstance(value, float) else value}{interval}")
     print(f"{'the same study lay there already' if done.reused else 'done'}: {done.path}")
     print(f"{len(figures)} figures: {done.path / 'figures'}")
 
 
-def flat(numbers: dict[str, Any], front: str = "") -> list[tuple[str, Any]]:
-    """Single values by their path, such as 'test.accuracy'; lists are left out, a table would not hold them."""
-    found: list[tuple[str, Any]] = []
+def flat(numbers: dict[str, Any], front: str = "") -> list[tuple[str, Any, list[float] | None]]:
+    """Single values by their path, such as 'test.accuracy', with their 95 % intervals; other lists are left out."""
+    found: list[tuple[str, Any, list[float] | None]] = []
+    ends = numbers.get("intervals") or {}
     for name, value in numbers.items():
-        if isinstance(value, dict):
+        if isinstance(value, dict) and name != "intervals":
             found += flat(value, f"{front}{name}.")
-        elif not isinstance(value, list):
-            found.append((f"{front}{name}", value))
+        elif not isinstance(value, dict | list):
+            found.append((f"{front}{name}", value, ends.get(name) or numbers.get(f"{name} 95 %")))
     return found

@@ -12,6 +12,7 @@ import signal
 import tomllib
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -155,6 +156,11 @@ def _made(
             while waiting:
                 done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
                 yield from map(Future.result, done)
+        except BrokenProcessPool as error:
+            raise InputError(
+                f"simulate: one of {workers} processes ended early; in a script call it below "
+                "`if __name__ == '__main__':`, where memory is short pass workers=1"
+            ) from error
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
 
