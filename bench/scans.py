@@ -5,7 +5,8 @@
     python -m bench.scans --memory 5GB --keep FOLDER   another budget; phantom and results stay
 
 Each line is one `voxplain explain` as users type it: the scan read from its files, padded to 256 x 256 x 160,
-explained, laid back on its own grid and written. The budget is what a machine of 12 GB offers by itself: half of what is free.
+explained, laid back on its own grid and written. The budget is what a machine of 12 GB offers by itself: half of what
+is free.
 Methods that repeat passes are asked for two or three: memory does not depend on their number, seconds do.
 """
 
