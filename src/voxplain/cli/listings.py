@@ -49,7 +49,25 @@ def _targets() -> list[dict[str, Any]]:
 def _metrics() -> list[dict[str, Any]]:
     from voxplain.metrics import table
 
-    return [_entry(name, cls) for name, cls in table().items()]
+    return [
+        {
+            **_entry(name, cls),
+            "title": cls.title,
+            "needs": str(cls.need),
+            "better": cls.better,
+            "bounds": list(cls.bounds),
+            "range": _range(*cls.bounds),
+            "citation": cls.citation,
+        }
+        for name, cls in table().items()
+    ]
+
+
+def _range(least: float | None, most: float | None) -> str:
+    """Bounds in words."""
+    if least is None or most is None:
+        return "any number" if least is None else f"at least {least:g}"
+    return f"{least:g} to {most:g}"
 
 
 def _phantoms() -> list[dict[str, Any]]:
@@ -85,7 +103,8 @@ LISTINGS: dict[str, Callable[[], list[dict[str, Any]]]] = {
 
 
 TOLD = (
-    "access", "quantity", "law", "forwards", "unit", "citation", "task", "network", "class_names", "scores", "command",
+    "access", "quantity", "law", "forwards", "needs", "better", "range", "unit", "citation", "task", "network",
+    "class_names", "scores", "command",
 )  # fmt: skip
 """What a paragraph says of an entry besides its first line and its options."""
 
