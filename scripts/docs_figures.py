@@ -16,7 +16,17 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from voxplain.data.case import Case, read_cases
-from voxplain.report import figures_ensemble, figures_grids, figures_layers, figures_pumpkins, figures_rows
+from voxplain.report import (
+    figures_ensemble,
+    figures_grids,
+    figures_layers,
+    figures_matrix,
+    figures_measured,
+    figures_montage,
+    figures_pumpkins,
+    figures_rows,
+    figures_trust,
+)
 from voxplain.report import figures_segments as segments
 from voxplain.report.figures import png
 from voxplain.score.networks import NETWORKS
@@ -28,6 +38,9 @@ WIDTH, QUALITY = 760, 40
 CLASSES = ("glioma", "meningioma", "pituitary")
 LABELS = "background,necrosis,oedema,enhancing"
 LAYERS = ["entry.conv", *(f"{side}.{n}.conv" for side in ("down", "up") for n in range(3)), "head"]
+DEPTHS = [f"blocks.{n}" for n in range(4)]
+RANKED = ("grad_cam", "hires_cam", "gradient", "integrated_gradients(steps=8)", "occlusion(window=16, stride=16)")
+NOISY = "smoothgrad(samples=12, inner='gradient')"
 MEMBERS = ("grad_cam", "hires_cam", "occlusion(window=16, stride=8)")
 
 
@@ -58,8 +71,10 @@ def gliomas(home: Path) -> Iterator[tuple[str, Figure]]:
     asked = ["--percentile", "0,100", "--class-names", LABELS, "--target", "region(2)"]
     table = some(cases, home / "glioma", 2, 1)
     methods = ["gradient", "guided_backprop", "integrated_gradients(steps=16)", "grad_cam(layer='up.2.conv')"]
-    run = explained(home / "run-glioma", spec, weights, table, [*methods, "guided_grad_cam"], asked)
+    run = explained(home / "run-glioma", spec, weights, table, [*methods, "guided_grad_cam", NOISY], asked)
     yield "figures-methods", figures_rows.methods_from_run(run)
+    yield "figures-montage", figures_montage.montage_from_run(run, "integrated_gradients", slices=9, columns=5)
+    yield "figures-error", figures_trust.error_from_run(run, "smoothgrad")
     flow = explained(home / "run-flow", spec, weights, table, [f"grad_cam(layer={LAYERS})"], asked)
     yield "figures-flow", figures_layers.flow_from_run(flow, "grad_cam", columns=5)
 
@@ -77,10 +92,16 @@ def tumours(home: Path) -> Iterator[tuple[str, Figure]]:
     asked = ["--size", "112,112", "--scale", str(1 / 255), "--class-names", ",".join(CLASSES)]
     table = some(cases, home / "tumours", seen, 40)
     run = explained(home / "run-tumours", spec, weights, table, ["grad_cam"], asked)
+    few = some(cases, home / "tumours", seen, 4)
+    deep = explained(home / "run-layers", spec, weights, few, [f"grad_cam(layer={DEPTHS})"], asked)
     samples = list(figures_grids.samples_from_run(run, "grad_cam"))
     right, wrong = ([one for one in samples if one.wrong is flag] for flag in (False, True))
+    yield "figures-matrix", figures_matrix.layer_matrix_from_run(deep, "grad_cam")
     yield "figures-right-wrong", figures_grids.draw_right_wrong(right[:2], wrong[:2])
     one = some(cases, home / "tumours", seen + 2, 1)
+    ranked = explained(home / "run-ranked", spec, weights, some(cases, home / "tumours", seen, 24), list(RANKED), asked)
+    yield "figures-distributions", figures_measured.distributions_from_run(ranked)
+    yield "figures-ranks", figures_measured.ranks_from_run(ranked)
     methods = [f"ensemble(of={list(MEMBERS)})", *MEMBERS, "lime(segmenter='slic', samples=500)"]
     run = explained(home / "run-one", spec, weights, one, methods, asked)
     found, cut = segments.segments_from_run(run)

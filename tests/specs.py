@@ -31,6 +31,7 @@ SPECS = {
     "grad_cam_pp": "grad_cam_pp(layer='second')",
     "hires_cam": "hires_cam(layer='second')",
     "layer_cam": "layer_cam(layer='second')",
+    "layer_gradient": "layer_gradient(layer='second')",
     "xgrad_cam": "xgrad_cam(layer='second')",
     "eigen_cam": "eigen_cam(layer='second')",
     "score_cam": "score_cam(layer='second')",

@@ -33,8 +33,12 @@ if TYPE_CHECKING:
     from voxplain.score.target import Regression as Regression
     from voxplain.score.target import target as target
     from voxplain.space.grid import Grid as Grid
+    from voxplain.study.compare import compare as compare
+    from voxplain.study.evaluate import evaluate as evaluate
     from voxplain.study.explain import explain as explain
+    from voxplain.study.flow import flow as flow
     from voxplain.study.fuse import fuse as fuse
+    from voxplain.study.influence_run import influence as influence
     from voxplain.study.plan import Plan as Plan
     from voxplain.study.run import run as run
     from voxplain.study.simulate import simulate as simulate
@@ -57,8 +61,12 @@ __all__ = [
     "Regression",
     "Score",
     "__version__",
+    "compare",
+    "evaluate",
     "explain",
+    "flow",
     "fuse",
+    "influence",
     "load",
     "load_image",
     "load_mask",

@@ -7,7 +7,7 @@ from pathlib import Path
 class Parsed(HTMLParser):
     """Tags, attributes and text of a page; void elements close themselves."""
 
-    VOID = frozenset({"meta", "img", "br", "link", "hr", "input"})
+    VOID = frozenset({"meta", "img", "br", "link", "hr", "input", "image", "use", "rect", "path", "stop"})
 
     def __init__(self, path: Path) -> None:
         super().__init__()
@@ -23,12 +23,15 @@ class Parsed(HTMLParser):
         if tag not in self.VOID:
             self.open.append(tag)
 
+    def handle_startendtag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+
     def handle_endtag(self, tag):
         if not self.open or self.open.pop() != tag:
             self.unclosed.append(tag)
 
     def handle_data(self, data):
-        if self.open and self.open[-1] != "style":
+        if self.open and self.open[-1] not in ("style", "script"):
             self.words.append(data)
 
     def all(self, tag: str) -> list[dict[str, str | None]]:

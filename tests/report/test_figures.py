@@ -238,6 +238,28 @@ def test_save_writes_a_png_and_leaves_nothing_beside_it(tmp_path):
     assert path.read_bytes()[:4] == b"\x89PNG"
 
 
+@pytest.mark.parametrize(
+    ("suffix", "start"), [(".png", b"\x89PNG"), (".pdf", b"%PDF"), (".svg", b"<?xml"), (".SVG", b"<?xml")]
+)
+def test_the_suffix_says_what_is_written_and_the_same_figure_gives_the_same_bytes(tmp_path, suffix, start):
+    files = [save(draw(picture(), attribution(picture())), tmp_path / f"{n}{suffix}") for n in range(2)]
+    assert files[0].read_bytes().startswith(start)
+    assert files[0].read_bytes() == files[1].read_bytes()
+
+
+def test_letters_and_lines_of_a_vector_figure_are_no_pixels(tmp_path):
+    shapes = save(draw(volume(), attribution(volume())), tmp_path / "a.svg").read_text()
+    assert shapes.count("<image") == 7
+    assert shapes.count("<path") > 50
+
+
+@pytest.mark.parametrize("name", ["a.jpg", "a", "a.png.zip"])
+def test_another_suffix_is_refused(tmp_path, name):
+    with pytest.raises(FileError, match=r"must be a file ending in \.png, \.pdf or \.svg, got "):
+        save(draw(picture(), attribution(picture())), tmp_path / name)
+    assert not list(tmp_path.iterdir())
+
+
 def test_save_over_a_folder_is_one_sentence(tmp_path):
     (tmp_path / "a.png").mkdir()
     with pytest.raises(FileError, match=r"cannot write 'a\.png'"):

@@ -59,7 +59,7 @@ def test_all_panels_lie_in_one_row_unless_columns_are_given():
 def test_the_predicted_label_is_drawn_where_it_lies():
     figure = draw_methods(picture(), seven(picture()), prediction=predicted(picture()))
     alone = pixels(pictures(figure)[9])
-    assert LABELS[1] == "#ffd400"
+    assert LABELS[1] == "#f6ea52"
     assert np.argwhere(alone[..., 0] > 0.9).min(axis=0).tolist() == [5, 4]
     assert np.argwhere(alone[..., 0] > 0.9).max(axis=0).tolist() == [8, 7]
 

@@ -1,17 +1,26 @@
 """The page of a run folder: complete, closed, escaped, honest about what is missing."""
 
+import base64
+import hashlib
 import itertools
+import json
+import re
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 
-from tests.report.made import attribution, failed, one_map, picture, provenance, volume
+from tests.report.made import attribution, blob, failed, one_map, picture, provenance, volume
 from tests.report.parsed import Parsed
 from voxplain.data.certificate import MODEL, Certificate, Check
 from voxplain.report.page import write
 from voxplain.types import Quantity
 
 EVIL = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)>"
+
+
+def without_scripts(page: Path) -> str:
+    return re.sub(r"<script.*?</script>", "", page.read_text(), flags=re.DOTALL)
 
 
 def test_the_page_is_written_where_the_design_says(run):
@@ -46,15 +55,29 @@ def test_the_page_loads_nothing_and_runs_nothing(run):
     one_map(run)
     page = Parsed(write(run.folder))
     policy = next(meta for meta in page.all("meta") if meta.get("http-equiv") == "Content-Security-Policy")
-    assert policy["content"].startswith("default-src 'none'; img-src data:; style-src 'unsafe-inline'")
+    assert policy["content"].startswith("default-src 'none'; script-src 'sha256-")
+    assert "'unsafe-inline'" not in policy["content"].split("script-src")[1].split(";")[0]
+    assert "http" not in policy["content"]
     addresses = [value for _, attributes in page.tags for key, value in attributes.items() if key in ("src", "href")]
     assert addresses
     assert all(address.startswith(("data:image/", "#")) for address in addresses)
-    assert not {"script", "link", "iframe", "object", "form"} & {tag for tag, _ in page.tags}
-    html = (run.folder / "report" / "index.html").read_text()
-    assert "://" not in html
-    assert "url(" not in html
-    assert "@import" not in html
+    assert not {"link", "iframe", "object", "form"} & {tag for tag, _ in page.tags}
+    assert not any("src" in script for script in page.all("script"))
+    written = without_scripts(run.folder / "report" / "index.html")
+    assert "://" not in written
+    assert {place[:2] for place in re.findall(r"url\((.*?)\)", written)} <= {"#c"}
+    assert "@import" not in written
+
+
+def test_only_scripts_that_the_policy_names_may_run(run):
+    one_map(run)
+    html = write(run.folder).read_text()
+    (policy,) = re.findall(r'Content-Security-Policy" content="([^"]*)"', html)
+    runnable = re.findall(r"<script>(.*?)</script>", html, re.DOTALL)
+    assert runnable
+    for script in runnable:
+        digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+        assert f"sha256-{digest}" in policy.replace("&#43;", "+")
 
 
 def test_every_anchor_leads_somewhere_once(run):
@@ -77,9 +100,23 @@ def test_every_element_is_closed(run):
 
 def test_pictures_have_words_for_those_who_cannot_see_them(run):
     one_map(run)
-    (image,) = Parsed(write(run.folder)).all("img")
-    assert image["alt"].startswith("occlusion(window=4) for score of class 1 (glioma), laid over the image.")
-    assert int(image["width"]) > 400
+    (picture_of_map,) = Parsed(write(run.folder)).all("svg")
+    assert picture_of_map["role"] == "img"
+    told = picture_of_map["aria-label"]
+    assert told.startswith("occlusion(window=4) for score of class 1 (glioma), laid over the image.")
+    assert "raw range" in told
+
+
+def test_equal_pixels_are_held_once(run):
+    image = picture()
+    run.case(image)
+    for name in ("occlusion", "gradient"):
+        values = blob(image.grid.shape, (5, 5 if name == "gradient" else 20, 0))
+        run.map(attribution(image, values, method=name), image, name)
+    page = Parsed(write(run.folder))
+    held = [tag["href"] for tag in page.all("image")]
+    assert len(held) == len(set(held)) == 3  # the image, and each map over it; small pictures use them again
+    assert len(page.all("use")) == 4
 
 
 def test_headings_never_skip_a_level(run):
@@ -99,10 +136,31 @@ def test_markup_in_names_does_nothing(run):
     run.row(case=EVIL, method=EVIL, target=EVIL, model=EVIL, map=None, status="failed", error=EVIL)
     (run.folder / "plan.toml").write_text(EVIL)
     page = Parsed(write(run.folder))
-    assert not page.all("script")
-    assert [image["src"][:11] for image in page.all("img")] == ["data:image/"]
+    assert {script.get("type", "") for script in page.all("script")} == {"", "application/json", "text/plain"}
+    assert len([script for script in page.all("script") if "type" not in script]) == 1
+    assert not page.all("img")
     assert not any(key.startswith("on") for _, attributes in page.tags for key in attributes)
     assert page.text.count("<script>alert(1)</script>") > 10
+    assert page.unclosed == []
+
+
+def test_markup_in_metrics_and_missing_things_does_nothing(run):
+    one_map(run)
+    rows = [{"metric": EVIL, "method": EVIL, "target": EVIL, "reason": EVIL}, {"metric": EVIL, "case": "case b"}]
+    (run.folder / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    run.row(case=EVIL, method=EVIL, target=EVIL, map=EVIL)
+    page = Parsed(write(run.folder))
+    assert len([script for script in page.all("script") if "type" not in script]) == 1
+    assert not page.all("img")
+    assert page.text.count(EVIL) > 4
+
+
+def test_markup_in_names_does_nothing_in_the_json_either(run):
+    image = picture(identifier=EVIL)
+    run.case(image, label=EVIL)
+    run.map(attribution(image, target_words=EVIL), image)
+    write(run.folder)
+    assert json.loads((run.folder / "report" / "report.json").read_text())["cases"][0]["id"] == EVIL
 
 
 def test_a_failed_check_is_said_on_top_and_at_the_map(run):
@@ -112,6 +170,8 @@ def test_a_failed_check_is_said_on_top_and_at_the_map(run):
     text = Parsed(write(run.folder)).text
     assert text.index("Check failed") < text.index("Overview") < text.index("Do not rely on this map.")
     assert text.count("completeness: the sum misses the score by 40 %") == 2
+    assert "1 of 1 maps failed a check: occlusion(window=4) (completeness). Do not rely on them." in text
+    assert "Conclude nothing from occlusion(window=4): a check failed." in text
 
 
 def test_what_was_noticed_about_the_model_is_said_on_top_once(run):
@@ -201,6 +261,7 @@ def test_a_picture_without_pixel_size_gets_no_letters_after_its_way_through_a_fi
     text = Parsed(write(run.folder)).text
     assert "The file does not say which side" in text
     assert "Orientation" not in text
+    assert "mm" not in text[text.index("Where each map is strongest") : text.index("Places are told")]
 
 
 def test_a_thousand_classes_show_the_likeliest_and_count_the_rest(run):
@@ -210,7 +271,8 @@ def test_a_thousand_classes_show_the_likeliest_and_count_the_rest(run):
     run.case(picture(), prediction=prediction)
     text = Parsed(write(run.folder)).text
     assert "n7 0.600 n900 0.300" in text
-    assert "and 992 less likely classes" in text
+    assert "992 less likely classes" in text
+    assert "report.json has them all" in text
 
 
 def test_a_class_without_a_number_does_not_shift_the_names(run):

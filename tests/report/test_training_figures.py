@@ -10,6 +10,7 @@ from matplotlib.colors import to_hex
 from PIL import Image as Pillow
 
 from voxplain.errors import FileError, InputError
+from voxplain.report import training_figures
 from voxplain.report.figures import png
 from voxplain.report.training_figures import (
     age_histogram,
@@ -185,10 +186,10 @@ def test_few_or_equal_truths_are_drawn_without_a_cubic(truth):
 def test_the_histogram_has_lines_at_bias_mean_and_median():
     values = np.array([20, 30, 30, 40, 80])
     drawn = lines(age_histogram(values, bias=55).axes[0])
-    assert drawn["bias 55.0"].get_xdata()[0] == 55
-    assert drawn["mean 40.0"].get_xdata()[0] == 40
-    assert drawn["median 30.0"].get_xdata()[0] == 30
-    looks = [drawn[name] for name in ("bias 55.0", "mean 40.0", "median 30.0")]
+    assert drawn["bias 55.0 years"].get_xdata()[0] == 55
+    assert drawn["mean 40.0 years"].get_xdata()[0] == 40
+    assert drawn["median 30.0 years"].get_xdata()[0] == 30
+    looks = [drawn[name] for name in ("bias 55.0 years", "mean 40.0 years", "median 30.0 years")]
     assert looks[0].get_linestyle() == ":"
     assert len({to_hex(line.get_color()) for line in looks}) == 3
     assert [line.get_linestyle() for line in looks[1:]] == ["--", "--"]
@@ -282,6 +283,56 @@ def test_a_regressions_folder_gets_predictions_and_residuals_a_part(tmp_path):
     assert names == ["predictions-val.png", "residuals-val.png", "predictions-test.png", "residuals-test.png"]
 
 
+@pytest.fixture
+def labels(monkeypatch):
+    """The labels of the axes of all figures that are written."""
+    found = []
+
+    def keep(figure, path):
+        found.extend(label for axes in figure.axes for label in (axes.get_xlabel(), axes.get_ylabel()))
+        return path
+
+    monkeypatch.setattr(training_figures, "save", keep)
+    return found
+
+
+REGRESSION = [{"part": "test", "truth": 20.0 + n, "prediction": 21.0 + n} for n in range(5)]
+
+
+@pytest.mark.parametrize(("given", "unit"), [(None, "ml"), ("years", "years")])
+def test_units_are_those_of_what_was_learnt(tmp_path, labels, given, unit):
+    (tmp_path / "model.toml").write_text('task = "regression"\nunit = "ml"\n')
+    write(tmp_path / "predictions.csv", REGRESSION)
+    write(tmp_path / "history.csv", [{"train_loss": 1, "val_loss": 1, "train_mae": 2, "val_mae": 3}])
+    write_training_figures(tmp_path, given)
+    there = {f"truth ({unit})", f"prediction ({unit})", f"prediction − truth ({unit})", f"mean absolute error ({unit})"}
+    assert there <= set(labels)
+    assert {"epoch", "loss"} <= set(labels)
+
+
+def test_without_a_unit_none_is_told(tmp_path, labels):
+    write(tmp_path / "predictions.csv", REGRESSION)
+    write_training_figures(tmp_path)
+    assert {"truth", "prediction"} <= set(labels)
+    assert not any("(" in label for label in labels)
+
+
+def test_squared_errors_have_the_squared_unit_and_shares_none():
+    squared = curves({"train_loss": [1.0], "val_loss": [1.0], "val_mse": [4.0], "train_mse": [4.0]}, unit="years")
+    assert squared.axes[1].get_ylabel() == "mean squared error (years²)"
+    assert curves(HISTORY, unit="years").axes[1].get_ylabel() == "accuracy"
+
+
+def test_the_axis_of_ages_has_its_name_and_unit():
+    assert age_histogram([20.0, 30.0]).axes[0].get_xlabel() == "age (years)"
+    assert age_histogram([2.0, 3.0], unit="ml", quantity="volume").axes[0].get_xlabel() == "volume (ml)"
+
+
+def test_the_legend_of_the_histogram_covers_no_bar():
+    axes = age_histogram(ages()[0]).axes[0]
+    assert axes.get_ylim()[1] > 1.25 * max(bar.get_height() for bar in axes.patches)
+
+
 def test_a_folder_of_folds_gets_a_grid_and_the_curves_of_the_final_run(tmp_path):
     final = [{"fold": 3, "epoch": 1, "train_loss": 1.0, "train_accuracy": 0.9}]
     write(tmp_path / "history.csv", [row for fold in range(3) for row in epochs(fold=fold)] + final)
@@ -298,6 +349,7 @@ def test_an_empty_folder_gets_no_pictures(tmp_path):
         ("scores.json", b"{", "'scores.json' must be JSON"),
         ("history.csv", b"\xff\xfe\x00", "'history.csv' must be a table"),
         ("history.csv", b"epoch,train_loss\n1,low\n", "must hold numbers, got 'low'"),
+        ("model.toml", b"unit = ", "'model.toml' must be TOML"),
     ],
 )
 def test_damaged_files_are_named(tmp_path, name, content, told):

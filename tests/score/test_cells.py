@@ -288,6 +288,23 @@ def test_a_u_net_of_one_level_is_back_on_the_voxels():
     assert max(map(abs, skipped.start)) <= 0.5
 
 
+def test_a_path_that_drifts_gives_way_to_the_skip_that_stays():
+    """Kernels of 2 padded behind alone, as Keras pads them, move the deep path by 4 voxels; what is learnt does not."""
+    wide = conv(2, 2, 2)
+
+    def drifting(x):
+        deep = functional.max_pool2d(x, 8)
+        for _ in range(2):
+            deep = wide(functional.pad(deep, (0, 1, 0, 1)))
+        return torch.cat([functional.interpolate(deep, scale_factor=8), x], dim=1)
+
+    x = image(32, 32)
+    moved = tracked(lambda y: functional.interpolate(wide(functional.max_pool2d(y, 8)), scale_factor=8), x)
+    assert moved is not None
+    assert moved.start[0] >= 4
+    assert tracked(drifting, x) == Cells((0.0, 0.0), (1.0, 1.0))
+
+
 # --- what is not followed ------------------------------------------------------------------------------------------
 
 MOVED = {

@@ -21,8 +21,8 @@ from voxplain.score.networks import deepseg_unet, deepseg_unet_small
 from voxplain.score.target import Region
 from voxplain.space.grid import Grid
 from voxplain.space.planes import plane, take
-from voxplain.study import study_neuroxai_flow
 from voxplain.study.explain import Explainer
+from voxplain.study.flow_layers import convolutions
 from voxplain.study.run_folder import RunFolder
 from voxplain.study.studies import run_study, study_of
 from voxplain.study.study_neuroxai import NeuroxaiStudy
@@ -36,7 +36,7 @@ from voxplain.study.study_neuroxai_data import (
     unseen_cases,
 )
 from voxplain.study.study_neuroxai_final import final_scores
-from voxplain.study.study_neuroxai_flow import convolutions, flow, joined, load_flow, save_flow
+from voxplain.study.study_neuroxai_flow import flow, joined, load_flow, save_flow
 from voxplain.study.study_neuroxai_methods import grade_methods, missed, volume_methods
 from voxplain.study.study_neuroxai_numbers import read_explained, segmentation_numbers
 from voxplain.study.study_neuroxai_volumes import Asked, _final_prediction, explain_volumes, parts_of
@@ -136,17 +136,6 @@ def test_a_layer_of_the_flow_is_what_the_method_says_alone():
             share = sizes[mask].sum() / sizes.sum() if sizes.any() else None
             assert one.inside == (share and pytest.approx(share, rel=1e-3))
             assert (one.low, one.high) == (pytest.approx(sizes.min()), pytest.approx(sizes.max(), rel=1e-4))
-
-
-def test_layers_in_groups_give_the_same_flow(monkeypatch):
-    explainer, ready = asked()
-    layers = convolutions(explainer.model, ready.x)
-    together = flow(explainer, ready, TUMOUR, layers, 5, None)
-    monkeypatch.setattr(study_neuroxai_flow, "AT_ONCE_BYTES", 4 * 10 * ready.image.values[0].nbytes)
-    parts = flow(explainer, ready, TUMOUR, layers, 5, None)
-    assert [one.number for one in parts["gcam"]] == [one.number for one in together["gcam"]]
-    for one, other in zip(parts["ggcam"], together["ggcam"], strict=True):
-        np.testing.assert_allclose(one.values, other.values, atol=ROUNDING * max(1e-9, float(np.abs(one.values).max())))
 
 
 def test_a_flow_comes_back_from_its_files(tmp_path):

@@ -20,6 +20,11 @@ EXAMPLE = """example:
   voxplain explain --model "torchvision.models:resnet18(num_classes=3)" --weights w.safetensors \\
       --prepare prepare.toml --image t1.nii.gz --method grad_cam --target "class_score(2)" --out results/"""
 
+PLAIN_RUN: dict[str, Any] = {
+    "as_is": False, "precision": "full", "compile": False, "verify": False, "seed": 0, "dry_run": False,
+}  # fmt: skip
+"""Options of a run that commands without them leave as they are."""
+
 
 def add(parser: argparse.ArgumentParser, name: str) -> None:
     """The options of the command."""
@@ -33,31 +38,32 @@ def add(parser: argparse.ArgumentParser, name: str) -> None:
 
 def run(chosen: argparse.Namespace) -> int:
     """Explain, write the page, and say where it is."""
-    _check_asked(chosen)
+    check_asked(chosen)
     from voxplain.report import page
     from voxplain.study.run import check_plan
     from voxplain.study.run import run as run_plan
 
-    plan = _plan(chosen)
+    plan = plan_of(chosen)
     check_plan(plan)
-    cases = _cases(chosen)
+    cases = cases_of(chosen)
     if chosen.dry_run:
         return dry_run.run(plan, cases, as_json=chosen.json)
     try:
         with shown() as (say, tick):
             outcome = run_plan(plan, cases, chosen.out, single=chosen.cases is None, say=say, tick=tick)
     except VoxplainError as error:
-        raise _as_typed(error, chosen, cases) from error
+        raise as_typed(error, chosen, cases) from error
     written = page.write(chosen.out)
     _tell(chosen, outcome, written)
     return 3 if outcome.failed else 0
 
 
-def _check_asked(chosen: argparse.Namespace) -> None:
+def check_asked(chosen: argparse.Namespace) -> None:
+    """Raise `OptionError` where options contradict each other."""
     if chosen.as_is and (chosen.compile or chosen.precision != "full"):
         raise OptionError("--as-is runs the network exactly as it is; leave --precision and --compile out")
     if (chosen.image is None) == (chosen.cases is None):
-        raise OptionError("explain needs one of --image and --cases")
+        raise OptionError(f"{chosen.command} needs one of --image and --cases")
     of_one_case = (chosen.mask, chosen.segments, chosen.slice, chosen.id)
     if chosen.cases is not None and any(given is not None for given in of_one_case):
         raise OptionError(
@@ -66,33 +72,38 @@ def _check_asked(chosen: argparse.Namespace) -> None:
         )
 
 
-def _plan(chosen: argparse.Namespace) -> "Plan":
+def plan_of(chosen: argparse.Namespace) -> "Plan":
+    """What was asked for: the model, its preparation, targets and methods."""
     from voxplain.methods import method
-    from voxplain.score.load import load_model
     from voxplain.score.memory import parse_bytes
     from voxplain.score.target import target
     from voxplain.study.plan import Plan
 
     prepare = preparing.read(chosen, chosen.model)
     asked = tuple(target(one) for one in chosen.target or ()) or (None,)
-    names = tuple(name.strip() for name in (chosen.class_names or "").split(",") if name.strip())
     early = [method(one) for one in chosen.method or () if one != "all"]
-    model = load_model(
-        chosen.model,
-        weights=chosen.weights,
-        output=chosen.output,
-        head=chosen.head,
-        class_names=names,
-        trust=chosen.trust,
-        sliding_window=chosen.sliding_window,
-    ).on(asking.device(chosen.device))
-    model = model.run_as(prepared=not chosen.as_is, precision=chosen.precision, compiled=chosen.compile)
-    references = _references(chosen)
+    model, references = model_of(chosen, chosen.model, chosen.weights), references_of(chosen)
     every = "all" in (chosen.method or ())
     methods, left_out = _all(model, early, compares=bool(references)) if every else (early or _default(model), [])
     budget = None if chosen.memory is None else parse_bytes(chosen.memory)
     run = {"seed": chosen.seed, "budget": budget, "verify": chosen.verify, "references": references}
     return Plan(model, prepare, asked, tuple(methods), **run, every=every, left_out=tuple(left_out))
+
+
+def model_of(chosen: argparse.Namespace, source: str, weights: Path | None) -> "Model":
+    """A model as typed, read and run as the options say."""
+    from voxplain.score.load import load_model
+
+    model = load_model(
+        source,
+        weights=weights,
+        output=chosen.output,
+        head=chosen.head,
+        class_names=tuple(name.strip() for name in (chosen.class_names or "").split(",") if name.strip()),
+        trust=chosen.trust,
+        sliding_window=chosen.sliding_window,
+    ).on(asking.device(chosen.device))
+    return model.run_as(prepared=not chosen.as_is, precision=chosen.precision, compiled=chosen.compile)
 
 
 def _all(model: "Model", given: "list[Method]", *, compares: bool) -> "tuple[list[Method], list[str]]":
@@ -116,7 +127,8 @@ def _all(model: "Model", given: "list[Method]", *, compares: bool) -> "tuple[lis
     return found, left_out
 
 
-def _references(chosen: argparse.Namespace) -> "tuple[Image, ...]":
+def references_of(chosen: argparse.Namespace) -> "tuple[Image, ...]":
+    """The reference images as typed."""
     from voxplain.data.load import load_image
 
     named = [one.split(",") if "=" in one and not Path(one).exists() else [one] for one in chosen.reference]
@@ -131,7 +143,8 @@ def _default(model: "Model") -> "list[Method]":
     return [method("grad_cam" if model.access >= Access.LAYERS else "occlusion")]
 
 
-def _cases(chosen: argparse.Namespace) -> "list[Case]":
+def cases_of(chosen: argparse.Namespace) -> "list[Case]":
+    """The image or the table of images that was given."""
     from voxplain.data.case import Case, read_cases
     from voxplain.data.load import load_image, load_mask
 
@@ -157,7 +170,7 @@ def _sources(given: list[str], flag: str = "--image", joint: str = " --image ") 
     return sources
 
 
-def _as_typed(error: VoxplainError, chosen: argparse.Namespace, cases: "list[Case]") -> VoxplainError:
+def as_typed(error: VoxplainError, chosen: argparse.Namespace, cases: "list[Case]") -> VoxplainError:
     """An error about the only case, speaking of the file as it was typed instead of the hash that stands for it."""
     if chosen.image is None or chosen.id is not None:
         return error

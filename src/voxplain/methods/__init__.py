@@ -29,6 +29,7 @@ from voxplain.methods.input_x_gradient import InputXGradient
 from voxplain.methods.integrated_gradients import IntegratedGradients
 from voxplain.methods.kernel_shap import KernelShap
 from voxplain.methods.layer_cam import LayerCam
+from voxplain.methods.layer_gradient import LayerGradient
 from voxplain.methods.lime import Lime
 from voxplain.methods.lrp import Lrp
 from voxplain.methods.modality_shapley import ModalityShapley
@@ -67,6 +68,7 @@ METHODS: dict[str, type[Method]] = {
     "grad_cam_pp": GradCamPp,
     "hires_cam": HiresCam,
     "layer_cam": LayerCam,
+    "layer_gradient": LayerGradient,
     "xgrad_cam": XgradCam,
     "eigen_cam": EigenCam,
     "score_cam": ScoreCam,

@@ -1,4 +1,4 @@
-"""What the relatives of class activation maps share: the layers, the pass that taps them, and one map a layer."""
+"""What maps of layers share: the choice of layers, the pass that taps them, one map a layer, and why one is blank."""
 
 from abc import abstractmethod
 from collections.abc import Sequence
@@ -14,10 +14,13 @@ from voxplain.score.layers import Tap, chosen_layer
 from voxplain.score.score import Score
 from voxplain.types import Access, Quantity
 
+BLANK = "blank: "
+"""How a note begins that says why a layer's map is zero everywhere."""
+
 
 @dataclass(frozen=True, kw_only=True)
-class Cam(Method):
-    """A map at a layer's own resolution: its channels, weighted and summed."""
+class OfLayers(Method):
+    """A map at a layer's own resolution; all layers that are asked for share one pass."""
 
     access: ClassVar[Access] = Access.LAYERS
     quantity: ClassVar[Quantity] = Quantity.SALIENCY
@@ -26,8 +29,6 @@ class Cam(Method):
 
     layer: str | tuple[str, ...] | None = None
     """Layer name or list of names; left out: the last layer that still knows places, and it is said which."""
-    relu: bool = True
-    """Cut negative sums, as the paper does; false keeps evidence against."""
 
     def _check(self) -> None:
         self._require(self.layer != (), "layer", "a name or a list of names")
@@ -39,36 +40,74 @@ class Cam(Method):
         chosen = chosen_layer(score.model, x, maps=score.target.name == "region")
         return (chosen.layer,), (chosen.words,)
 
-    def _maps(self, score: Score, tapped: Tapped, cams: Sequence[Tensor], notes: Sequence[str]) -> Map:
+    def _maps(self, score: Score, tapped: Tapped, found: Sequence[Tensor], notes: Sequence[str]) -> Map:
         """Maps (batch, 1, *cells) of the tapped layers: the first, with the others as its siblings."""
-        first, *others = [self._of(score, tapped, number, cam, notes) for number, cam in enumerate(cams)]
+        first, *others = [self._of(score, tapped, number, one, notes) for number, one in enumerate(found)]
         return replace(first, siblings=tuple(others))
 
-    def _of(self, score: Score, tapped: Tapped, number: int, cam: Tensor, notes: Sequence[str]) -> Map:
+    def _of(self, score: Score, tapped: Tapped, number: int, values: Tensor, notes: Sequence[str]) -> Map:
         tap = tapped.taps[number]
         return Map(
-            cam.relu() if self.relu else cam,
-            Quantity.SALIENCY if self.relu else Quantity.RELEVANCE,
+            self._cut(values),
+            self._quantity,
             self._unit(score),
             cells=tap.cells,
             layer=tap.layer,
             score=tapped.values,
             classes=tapped.classes,
-            notes=(*notes, *self._notes(tap)),
+            notes=(*notes, *self._notes(tap, values)),
         )
 
+    def _cut(self, values: Tensor) -> Tensor:
+        """What is kept of a layer's values."""
+        return values
+
+    @property
+    def _quantity(self) -> Quantity:
+        return self.quantity
+
+    @abstractmethod
     def _unit(self, score: Score) -> str:
         """What one unit of a value is."""
-        return f"{score.target.unit} (weighted activations)"
 
-    def _notes(self, tap: Tap) -> tuple[str, ...]:
-        """What is to be said about a layer's map."""
+    def _notes(self, tap: Tap, values: Tensor) -> tuple[str, ...]:
+        """What is to be said about a layer's map, of which `values` (batch, 1, *cells) are not cut yet."""
         notes: tuple[str, ...] = ()
         if not tap.cells.measured:
             notes = (f"cells of layer {tap.layer!r} are taken to tile the input evenly",)
         if self.unsigned and bool((tap.activation < 0).any()):
             notes = (*notes, f"layer {tap.layer!r} has negative activations, for which {self.title} was not meant")
-        return notes
+        blank = (~self._cut(values).flatten(1).any(dim=1)).nonzero().flatten().tolist()
+        reasons = [_reason(tap.activation[row], tap.gradient[row : row + 1], values[row]) for row in blank[:1]]
+        return (*notes, *(f"{BLANK}{reason}" for reason in reasons))
+
+
+def _reason(activation: Tensor, gradient: Tensor, values: Tensor) -> str:
+    """Why nothing is kept of one sample's values; the gradient (1, channel, *cells) is empty if not asked for."""
+    if bool((values < 0).any()):
+        return "the weighted sum of channels is nowhere above zero, and relu=True cuts the rest"
+    if not activation.any():
+        return "all activations are zero"
+    silent = gradient.numel() > 0 and not gradient.any()
+    return "the score's gradient is zero" if silent else "no place has both activation and weight"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cam(OfLayers):
+    """The channels of a layer, weighted and summed."""
+
+    relu: bool = True
+    """Cut negative sums, as the paper does; false keeps evidence against."""
+
+    def _cut(self, values: Tensor) -> Tensor:
+        return values.relu() if self.relu else values
+
+    @property
+    def _quantity(self) -> Quantity:
+        return Quantity.SALIENCY if self.relu else Quantity.RELEVANCE
+
+    def _unit(self, score: Score) -> str:
+        return f"{score.target.unit} (weighted activations)"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -45,8 +45,7 @@ class GuidedGradCam(Cam):
 
     def _product(self, score: Score, x: Tensor, tap: Tap, guided: Graded, notes: Sequence[str]) -> Map:
         cam = weighted(tap.activation, over_space(tap.gradient) / tap.gradient[0, 0].numel())
-        cam = cam.relu() if self.relu else cam
-        wide = enlarged(cam, tap.cells.start, tap.cells.step, x.shape[2:]).to(x.device)
+        wide = enlarged(self._cut(cam), tap.cells.start, tap.cells.step, x.shape[2:]).to(x.device)
         return Map(
             guided.gradient * wide,
             self.quantity,
@@ -55,19 +54,21 @@ class GuidedGradCam(Cam):
             parts={"grad_cam": wide, "guided_backprop": guided.gradient},
             score=guided.values,
             classes=guided.classes,
-            notes=(*notes, *self._notes(tap)),
+            notes=(*notes, *self._notes(tap, cam)),
             derivative=True,
         )
 
 
 def _both(score: Score, x: Tensor, layers: tuple[str, ...]) -> tuple[Tapped, Graded]:
     """The tapped layers and the guided gradient, from one forward that chooses class and region for both."""
+    for name in layers:
+        score.model.layer(name)  # both questions would complain
 
     def tap(bound: Score) -> Tapped | Graded:
         return bound.tap(x, layers)
 
     def guide(bound: Score) -> Tapped | Graded:
-        return bound.with_rules(GUIDED).grad(x)
+        return bound.with_rules(GUIDED).grad(x, beside=layers)
 
     tapped, guided = together([(score, tap), (score, guide)])
     for found in (tapped, guided):

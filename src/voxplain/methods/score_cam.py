@@ -70,12 +70,12 @@ class ScoreCam(Cam):
     def _unit(self, score: Score) -> str:
         return "weighted activations"
 
-    def _notes(self, tap: Tap) -> tuple[str, ...]:
+    def _notes(self, tap: Tap, values: Tensor) -> tuple[str, ...]:
         constant = int((~_varies(tap.activation)).sum(dim=1).max())
         if not constant:
-            return super()._notes(tap)
+            return super()._notes(tap, values)
         told = f"up to {constant} of {tap.activation.shape[1]} channels of layer {tap.layer!r} are constant"
-        return (*super()._notes(tap), f"{told} and weigh nothing")
+        return (*super()._notes(tap, values), f"{told} and weigh nothing")
 
 
 def _varies(activation: Tensor) -> Tensor:

@@ -11,6 +11,7 @@ from matplotlib.colors import Colormap, LinearSegmentedColormap
 from voxplain.data.attribution import Attribution
 from voxplain.data.certificate import FLAT
 from voxplain.errors import InputError, unknown
+from voxplain.report.noise import noise_words
 from voxplain.types import Quantity
 
 Array = npt.NDArray[np.float32]
@@ -38,6 +39,8 @@ DIMMED = 0.65
 _COLD = ("#6fd0ff", "#2f8fff", "#1d4ed8")
 _HOT = ("#cc1f1a", "#ff5a2a", "#ffb057")
 DIVERGING = LinearSegmentedColormap.from_list("voxplain_diverging", [*_COLD, *_HOT], N=256)
+# Where every voxel is coloured alike strongly, zero must have a colour that is neither warm nor cold.
+DIVERGING_WASH = LinearSegmentedColormap.from_list("voxplain_diverging_wash", [*_COLD, "#4a4a4a", *_HOT], N=255)
 SEQUENTIAL: Colormap = colormaps["inferno"]
 
 
@@ -90,6 +93,8 @@ class Scale:
     """Smallest and largest value of the map."""
     blank: str = ""
     """Why nothing may be laid over the image; empty where something may."""
+    doubt: str = ""
+    """Why what is laid over it may be no evidence; empty where nothing says so."""
 
     def __call__(self, values: npt.ArrayLike) -> Array:
         """Values as red, green, blue and opacity (..., 4), each from 0 to 1."""
@@ -112,7 +117,8 @@ def scale(values: Array, quantity: Quantity, limits: Sequence[float] | None = No
     finite = values[np.isfinite(values)]
     raw = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)
     low, high, words = _given(limits, quantity) if limits is not None else _limits(finite, quantity)
-    return Scale(low, high, DIVERGING if quantity.signed else SEQUENTIAL, words, raw, _blank(finite, quantity, raw))
+    colours, blank = DIVERGING if quantity.signed else SEQUENTIAL, _blank(finite, quantity, raw)
+    return Scale(low, high, colours, words, raw, blank, "" if blank else noise_words(values))
 
 
 def _given(limits: Sequence[float], quantity: Quantity) -> tuple[float, float, str]:
@@ -172,4 +178,5 @@ def one_map(attribution: Attribution, channel: str | None = None) -> tuple[Array
 
 def number(value: float) -> str:
     """A number at three significant digits, as captions and tables print it."""
-    return f"{value:.3g}".replace("-", "\N{MINUS SIGN}") if np.isfinite(value) else str(value)
+    # Adding 0 turns -0.0, which would read as a negative number, into 0.
+    return f"{value + 0.0:.3g}".replace("-", "\N{MINUS SIGN}") if np.isfinite(value) else str(value)

@@ -1,59 +1,57 @@
-"""A drawn picture made small enough to live inside the page."""
+"""Pixels made small enough to live inside the page."""
 
 import base64
 import io
-from dataclasses import dataclass
 
+import numpy as np
 from PIL import Image as Pillow
 from PIL import features
 
-PAGE_BYTES = 3_300_000
-"""What all pictures of a page may take before base64 adds a third: the page stays below 5 MB, short enough to mail."""
+from voxplain.report.display import Array
 
-RUNGS = ((1280, 90), (960, 85), (860, 80), (760, 75), (640, 70))
-"""Width in pixels and WebP quality, tried in turn until a picture fits its share of the page.
+PAGE_BYTES = 18_000_000
+"""What all pictures of a page may take before base64 adds a third: half of the 60 MB that a page may have."""
 
-WebP rather than a PNG of few colours: a palette draws false steps into a smooth map, and is twice as large.
+RUNGS = ((448, 88), (448, 78), (320, 75), (256, 70))
+"""Pixels along the longer side and WebP quality, tried in turn until a picture fits its share of the page.
+
+Lossy WebP keeps colours at half the resolution: voxel-fine maps keep theirs only where they are enlarged first.
 """
 
-SHEET_RUNGS = ((1920, 88), (1600, 84), (1280, 80), (960, 75), (760, 70))
-SHEET_SHARE = 4
-"""A contact sheet holds many pictures: it may be wider, and take the room of this many."""
+ENLARGED = {1: None, 2: Pillow.Resampling.NEAREST, 4: Pillow.Resampling.BILINEAR}
+"""By what pixels are enlarged, and how: doubled ones fill the blocks in which WebP keeps colours, so that a single
+voxel keeps its own; fourfold ones of small volumes are interpolated, as a workstation does."""
+
+LARGEST = 1024
+"""Pixels along the longer side that a page can show."""
 
 
-@dataclass(frozen=True)
-class Embedded:
-    """A picture as the page's `img` needs it."""
-
-    source: str
-    """A data address."""
-    width: int
-    height: int
-
-
-def embed(png: bytes, body: tuple[float, float], pictures: int, *, sheet: bool = False) -> Embedded:
-    """The part of a PNG between two heights (shares from the bottom) for a page that holds so many `pictures`."""
-    with Pillow.open(io.BytesIO(png)) as opened:
-        whole = opened.convert("RGB")
-    bottom, top = body
-    part = whole.crop((0, round((1 - top) * whole.height), whole.width, round((1 - bottom) * whole.height)))
-    share = PAGE_BYTES * (SHEET_SHARE if sheet else 1) // max(pictures, 1)
-    for width, quality in SHEET_RUNGS if sheet else RUNGS:
-        small = part.resize(_size(part.size, width), Pillow.Resampling.LANCZOS) if part.width > width else part
-        data, kind = _encoded(small, quality)
+def embed(pixels: Array, pictures: int) -> str:
+    """The data address of pixels (columns, rows, 3) from 0 to 1, for a page that holds so many `pictures`."""
+    whole = Pillow.fromarray(np.rint(np.clip(pixels, 0, 1) * 255).astype(np.uint8).transpose(1, 0, 2))
+    share = PAGE_BYTES // max(pictures, 1)
+    for longer, quality in RUNGS:
+        data, kind = _encoded(_sized(whole, longer), quality)
         if len(data) <= share:
             break
-    source = f"data:image/{kind};base64,{base64.b64encode(data).decode('ascii')}"
-    return Embedded(source, *small.size)
+    return f"data:image/{kind};base64,{base64.b64encode(data).decode('ascii')}"
 
 
-def _size(size: tuple[int, int], width: int) -> tuple[int, int]:
-    return width, max(1, round(size[1] * width / size[0]))
+def _sized(picture: Pillow.Image, longer: int) -> Pillow.Image:
+    """The picture enlarged by a whole number towards the `longer` side, or shrunk to what a page can show."""
+    side = max(picture.size)
+    most = LARGEST if longer == RUNGS[0][0] else LARGEST // 2
+    if side > most:
+        size = max(1, round(picture.width * most / side)), max(1, round(picture.height * most / side))
+        return picture.resize(size, Pillow.Resampling.BOX)
+    factor = min(ENLARGED, key=lambda one: abs(one * side - longer))
+    kind = ENLARGED[factor]
+    return picture if kind is None else picture.resize((picture.width * factor, picture.height * factor), kind)
 
 
 def _encoded(picture: Pillow.Image, quality: int) -> tuple[bytes, str]:
     stream = io.BytesIO()
     # Some system builds of Pillow lack WebP; the page is then larger but complete.
     kind = "webp" if features.check("webp") else "png"
-    picture.save(stream, kind, **({"quality": quality, "method": 2} if kind == "webp" else {"optimize": True}))
+    picture.save(stream, kind, **({"quality": quality, "method": 2} if kind == "webp" else {"compress_level": 6}))
     return stream.getvalue(), kind

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from matplotlib import style
+from matplotlib import rc_context, style
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 from voxplain.data.attribution import Attribution
 from voxplain.data.image import Image
 from voxplain.data.writing import written_beside
+from voxplain.errors import FileError
 from voxplain.report.panels import BAD, INK, SOFT, Panel, draw_bar, draw_panel
 from voxplain.report.scene import Scene, scene
 
@@ -34,6 +35,13 @@ LETTERS_PER_INCH = 16.3
 
 FAST = {"compress_level": 3}
 """A third of the time of the usual level for a few percent more bytes."""
+
+FORMATS: dict[str, dict[str, Any]] = {
+    "png": {"metadata": {"Software": None}, "pil_kwargs": FAST},
+    "pdf": {"metadata": {"Creator": None, "Producer": None, "CreationDate": None}},
+    "svg": {"metadata": {"Creator": None, "Date": None}},
+}
+"""Kinds of files, written without date and version."""
 
 TITLE_SHARE = 0.78
 """Title letters are larger: this share of the caption's letters fits into an inch."""
@@ -177,18 +185,32 @@ def _axes(picture: Picture, layout: _Layout, left: float, bottom: float, wide: f
 
 def png(picture: Figure) -> bytes:
     """The figure as PNG bytes, the same for the same figure: no date and no version inside."""
-    stream = io.BytesIO()
-    with style.context(PLAIN), warnings.catch_warnings():
-        # A name in a script the font lacks shows boxes; that is no reason to fail or to clutter the terminal.
-        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
-        picture.savefig(stream, format="png", metadata={"Software": None}, pil_kwargs=FAST)
-    return stream.getvalue()
+    return _written(picture, "png")
 
 
 def save(picture: Figure, path: str | Path) -> Path:
-    """Write the figure as a PNG file; raises FileError where that cannot be done."""
+    """Write the figure as its suffix says: .png pixels, .pdf or .svg lines and letters for print; same input, same
+    bytes. Raises FileError for another suffix and where the file cannot be written.
+    """
     target = Path(path)
-    drawn = png(picture)
+    drawn = _written(picture, check_suffix(target))
     with written_beside(target) as beside:
         beside.write_bytes(drawn)
     return target
+
+
+def check_suffix(path: Path) -> str:
+    """The kind of file that a figure's name asks for: png, pdf or svg; raises FileError for another one."""
+    kind = path.suffix.lower().removeprefix(".")
+    if kind not in FORMATS:
+        raise FileError(f"figure must be a file ending in .png, .pdf or .svg, got {path.name!r}")
+    return kind
+
+
+def _written(picture: Figure, kind: str) -> bytes:
+    stream = io.BytesIO()
+    with style.context(PLAIN), rc_context({"svg.hashsalt": "voxplain"}), warnings.catch_warnings():
+        # A name in a script the font lacks shows boxes; that is no reason to fail or to clutter the terminal.
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+        picture.savefig(stream, format=kind, **FORMATS[kind])
+    return stream.getvalue()

@@ -1,7 +1,6 @@
 """A board: pictures in rows with names above and numbers below, a title, and the sentences that say how to read it."""
 
 import re
-import textwrap
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -29,8 +28,15 @@ NAME_SIZE, TOLD_SIZE, CAPTION_SIZE, TITLE_SIZE = 7.5, 6.5, 7.5, 10.0
 SMALL = 0.13
 """Inches of a line of names or numbers."""
 
-BAR_WIDE, BAR_HIGH, ROW_NAME = 0.95, 0.06, 0.34
+BAR_WIDE, BAR_HIGH, ROW_NAME = 0.95, 0.06, 0.47
 """Inches of a row's colour bar with its numbers, of a flat bar below a picture, and of a row's name."""
+
+
+MOST_NAME_LINES = 3
+"""Lines of a row's name; of a longer one the end is left out."""
+
+SHORT_BAR, END_GAP = 1.1, 0.07
+"""Inches: a shorter bar has three ticks; between its end, whose tick has a label, and the raw extreme."""
 
 
 GLUE = "\N{WORD JOINER}"
@@ -65,6 +71,8 @@ class Cell:
     """The name is printed in red."""
     alarm: str = ""
     """Checks that failed, printed in red below."""
+    doubt: str = ""
+    """Why the map may be no evidence, printed in red below."""
     scale: Scale | None = None
     """Colours of the flat bar below the picture; None for none."""
     more: Callable[[Axes], None] | None = None
@@ -106,10 +114,9 @@ class _Board:
         self, rows: Sequence[Row], title: str, caption: Sequence[str], look: Look, largest: tuple[float, float]
     ) -> None:
         self._rows, self._look, self._largest = rows, look, largest
-        boxes = [self._size(cell.panel) for row in rows for cell in row.cells if cell]
-        self._box = max(wide for wide, _ in boxes), max(high for _, high in boxes)
+        widest = max(self._size(cell.panel)[0] for row in rows for cell in row.cells if cell)
         # Narrow pictures leave room for more of them, but names need their inches.
-        self._step = max(self._box[0], 0.6 * largest[0]) + GAP
+        self._step = max(widest, 0.6 * largest[0]) + GAP
         self._left = MARGIN + (ROW_NAME if any(row.name for row in rows) else 0)
         most = max(len(row.cells) for row in rows)
         self._bars_left = self._left + most * self._step
@@ -160,7 +167,7 @@ class _Board:
 
     def _told(self, cell: Cell) -> list[tuple[str, str]]:
         """Lines below a picture with their colours."""
-        alarm = [f"CHECK FAILED: {cell.alarm}"] if cell.alarm else []
+        alarm = [cell.doubt] * bool(cell.doubt) + [f"CHECK FAILED: {cell.alarm}"] * bool(cell.alarm)
         lines = [(line, self._look.soft) for line in cell.told] + [(line, self._look.bad) for line in alarm]
         room = self._step - GAP / 2
         return [(part, colour) for line, colour in lines for part in self._wrapped(line, room, TOLD_SIZE)]
@@ -171,12 +178,13 @@ class _Board:
         names = max((len(self._names(cell)) for cell in cells), default=0)
         lines = max((len(self._told(cell)) for cell in cells), default=0)
         bar = BAR_HIGH + 0.05 if any(cell.scale for cell in cells) else 0
-        return names * SMALL + 0.05, self._box[1], bar + lines * SMALL + 0.04
+        high = max((self._size(cell.panel)[1] for cell in cells), default=0)
+        return names * SMALL + 0.05, high, bar + lines * SMALL + 0.04
 
     def _draw_row(self, row: Row, top: float, first: Cell) -> None:
         names, high, _ = self._parts(row)
         if row.name:
-            self._draw_row_name(row.name, top + names + high / 2)
+            self._draw_row_name(row.name, top + names + high / 2, high)
         for place, cell in enumerate(row.cells):
             if cell:
                 self._draw_cell(cell, self._left + place * self._step, top + names, first is cell)
@@ -185,11 +193,12 @@ class _Board:
             axes = self._axes(self._bars_left + 0.06, top + names + 0.08 * high, wide, 0.84 * high)
             draw_scale(axes, row.bar, row.unit, self._look)
 
-    def _draw_row_name(self, name: str, middle: float) -> None:
-        lines = "\n".join(textwrap.wrap(name, max(8, int(self._box[1] * LETTER_POINTS / NAME_SIZE)))[:2])
+    def _draw_row_name(self, name: str, middle: float, high: float) -> None:
+        lines = wrapped(name, max(8, int(high * LETTER_POINTS / NAME_SIZE)))
+        whole = "\n".join(lines if len(lines) <= MOST_NAME_LINES else [*lines[: MOST_NAME_LINES - 1], "…"])
         x, y = (MARGIN + 0.02) / self._width, 1 - middle / self._height
         look: dict[str, Any] = {"fontsize": NAME_SIZE, "color": self._look.ink, "rotation": 90, "linespacing": 1.1}
-        self._figure.text(x, y, lines, ha="left", va="center", parse_math=False, multialignment="center", **look)
+        self._figure.text(x, y, whole, ha="left", va="center", parse_math=False, multialignment="center", **look)
 
     def _draw_cell(self, cell: Cell, left: float, top: float, first: bool) -> None:
         colour = self._look.bad if cell.bad else self._look.ink
@@ -201,7 +210,7 @@ class _Board:
         draw_panel(axes, replace(cell.panel, name=""), first=first)
         if cell.more:
             cell.more(axes)
-        below = top + self._box[1] + 0.03
+        below = top + high + 0.03
         if cell.scale is not None and not cell.scale.blank:
             self._draw_flat_scale(left, below, wide, cell.scale)
             below += BAR_HIGH + 0.03
@@ -254,7 +263,8 @@ def draw_scale(axes: Axes, scale: Scale, unit: str, look: Look) -> None:
     """An upright colour bar with its unit, the raw extremes at its ends."""
     axes.imshow(_ramp(scale, look)[:, None], extent=(0, 1, scale.low, scale.high), origin="lower", aspect="auto")
     shares = isinstance(scale, Fire) and not scale.true_scale
-    ticks = _ticks(scale)
+    inches = axes.bbox.height / axes.get_figure().dpi  # type: ignore[union-attr]
+    ticks = _ticks(scale, short=inches < SHORT_BAR)
     names = [number(float(tick / scale.high if shares else tick)) for tick in ticks]
     axes.set_xticks([])
     axes.set_yticks(ticks, names, fontsize=TOLD_SIZE, color=look.ink)
@@ -262,19 +272,20 @@ def draw_scale(axes: Axes, scale: Scale, unit: str, look: Look) -> None:
     axes.yaxis.set_label_position("right")
     axes.tick_params(axis="y", length=2, color=look.soft)
     label = f"share of {number(scale.high)} {unit}".strip() if shares else unit
-    inches = axes.bbox.height / axes.get_figure().dpi  # type: ignore[union-attr]
     label = "\n".join(wrapped(label, max(8, int(inches * LETTER_POINTS / TOLD_SIZE))))
     axes.set_ylabel(label, fontsize=TOLD_SIZE, color=look.ink, parse_math=False, labelpad=2)
     _frame(axes, look)
     low, high = (number(value) for value in scale.raw)
-    for y, text, along in ((1.05, f"max {high}", "bottom"), (-0.05, f"min {low}", "top")):
+    room = END_GAP / inches
+    for y, text, along in ((1 + room, f"max {high}", "bottom"), (-room, f"min {low}", "top")):
         axes.text(0, y, text, transform=axes.transAxes, color=look.soft, fontsize=TOLD_SIZE, va=along, parse_math=False)
 
 
-def _ticks(scale: Scale) -> npt.NDArray[np.float64]:
+def _ticks(scale: Scale, *, short: bool) -> npt.NDArray[np.float64]:
     if isinstance(scale, Stepped):
         return np.arange(scale.low, scale.high + 1, dtype=np.float64)
-    ticks = np.linspace(scale.low, scale.high, 7 if isinstance(scale, Fire) else 5, dtype=np.float64)
+    count = 3 if short else 7 if isinstance(scale, Fire) else 5
+    ticks = np.linspace(scale.low, scale.high, count, dtype=np.float64)
     # The middle of symmetric limits may miss 0 by rounding and would read -5.55e-17.
     return np.where(np.abs(ticks) < 1e-9 * (scale.high - scale.low), 0, ticks)
 

@@ -62,10 +62,10 @@ def draw_fused(
     cells = [image_cell(on, "image"), map_cell(on, joined, scale, backdrop="image")]
     words = [*on.words, _unshared(), "Fused map: colours 0 to 1 at opacity 0.5."]
     if agreement is not None:
-        cells.append(_votes(on, image, agreement, len(shown)))
+        cells.append(votes_cell(on, image, agreement, len(shown)))
         words.append(f"Votes: how many of the {len(shown)} maps count a voxel in.")
     if correlations is not None:
-        cells.append(_correlations(on, np.asarray(correlations, dtype=np.float64), len(shown)))
+        cells.append(correlations_cell(on, np.asarray(correlations, dtype=np.float64), len(shown)))
         words.append("Rank correlations: rows and columns are the maps in the order of their numbers.")
     rows = [Row(tuple(_member_cells(on, shown)[1:]), name="maps"), Row(tuple(cells), name="together")]
     return draw_board(rows, title=title or image.identifier, caption=words)
@@ -130,8 +130,9 @@ def _member_cells(on: Ground, shown: Sequence[Shown]) -> list[Cell]:
     return [image_cell(on, "image"), *maps]
 
 
-def _votes(on: Ground, image: Image, agreement: npt.ArrayLike, count: int) -> Cell:
-    votes = on_grid(agreement, image, "agreement").astype(np.float64) * count
+def votes_cell(on: Ground, image: Image, agreement: npt.ArrayLike, count: int) -> Cell:
+    """How many of `count` maps count a voxel in; `agreement` (i, j, k) is their share."""
+    votes = on_grid(agreement, image, "agreement").astype(np.float32) * np.float32(count)
     if bool(np.any(np.abs(votes - np.rint(votes)) > 0.01)):
         # Brought from the network's grid to the image's, votes lie between whole numbers at rims.
         shown = Shown("votes", (votes / count).astype(np.float32), Quantity.MASK, "of the maps")
@@ -142,7 +143,8 @@ def _votes(on: Ground, image: Image, agreement: npt.ArrayLike, count: int) -> Ce
     return map_cell(on, shown, stepped(whole, count, opacity=OPACITY), backdrop="image")
 
 
-def _correlations(on: Ground, matrix: npt.NDArray[np.float64], count: int) -> Cell:
+def correlations_cell(on: Ground, matrix: npt.NDArray[np.float64], count: int) -> Cell:
+    """A matrix of correlations (map, map) in colours and numbers."""
     if matrix.shape != (count, count):
         raise InputError(f"correlations must be ({count}, {count}), one for each pair of maps, got {matrix.shape}")
     wide, _ = on.panel.size

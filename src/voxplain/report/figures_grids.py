@@ -2,12 +2,12 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import zip_longest
+from itertools import islice, zip_longest
 from pathlib import Path
 from typing import Any
 
 from voxplain.data.image import Image
-from voxplain.errors import InputError
+from voxplain.errors import FileError, InputError
 from voxplain.report.contents import Run, read_run
 from voxplain.report.figures import Picture
 from voxplain.report.figures_board import PAPER, Cell, Row, draw_board
@@ -16,6 +16,9 @@ from voxplain.report.figures_view import Shown, checked, image_cell, map_cell, s
 
 OPACITY = 0.5
 """Of a map over the image, as in the source studies."""
+
+FEW = 4
+"""Cases that a figure takes from a run where none are named."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -220,3 +223,26 @@ def sample_from_run(folder: Path | Run, method: str, case: str, **options: Any) 
     maps = [one for one in found.maps if one.method.partition("(")[0] == method]
     shown = Shown.of(maps[0]) if maps else None
     return Sample(found.image, found.truth, found.predicted, found.probabilities.get(found.predicted), shown)
+
+
+def grid_from_run(folder: Path, method: str, cases: Sequence[str] | None = None, **options: Any) -> Picture:
+    """The grid of a run folder's cases with a method's maps, the first four where none are named."""
+    samples = samples_from_run(folder, method, cases)
+    chosen = list(samples if cases is not None else islice(samples, FEW))
+    if not chosen:
+        raise FileError(f"run folder {folder.name!r} must hold a case with an image and a map, got none")
+    return draw_grid(chosen, **options)
+
+
+def right_wrong_from_run(folder: Path, method: str, cases: Sequence[str] | None = None, **options: Any) -> Picture:
+    """Right predictions of a run folder beside wrong ones, the first four of either where no cases are named.
+
+    Raises InputError where no case has both a label and a predicted class.
+    """
+    found: dict[bool, list[Sample]] = {False: [], True: []}
+    for one in samples_from_run(folder, method, cases):
+        if one.truth and one.predicted and (cases is not None or len(found[one.wrong]) < FEW):
+            found[one.wrong].append(one)
+    if not any(found.values()):
+        raise InputError("cases must have a label and a predicted class to be told right from wrong, none has both")
+    return draw_right_wrong(found[False], found[True], **options)

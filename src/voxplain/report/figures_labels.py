@@ -12,7 +12,7 @@ from voxplain.report.figures_board import Cell
 from voxplain.report.figures_view import on_grid
 from voxplain.report.sheet import Ground
 
-LABELS = ("#00b7ff", "#ffd400", "#ff5a4d", "#65e06b", "#d78bff")
+LABELS = ("#49c3f4", "#f6ea52", "#ed0215", "#438e68", "#aa3ad1")
 """Colours of the labels 1, 2 ...; distinct on grey, with colour-blind eyes as well."""
 
 COLOUR_WORDS = ("blue", "yellow", "red", "green", "violet")

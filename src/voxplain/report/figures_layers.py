@@ -1,23 +1,30 @@
 """One method at many layers: the per-layer figure with probabilities, and the montage of the whole network.
 
-Two source studies found early layers blank and could not say why: min-max scaling with an absolute epsilon had
-swallowed maps of tiny range. Here every map keeps its raw range in print, and only what is truly constant is called so.
+Source studies showed early layers blank and could not say why: an absolute epsilon in their scaling swallowed maps of
+tiny range, and one fixed slice missed others. Here every map keeps its raw range in print, one that is not on the slice
+says so, and only what is truly constant is called so, with its reason.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, fields, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import numpy.typing as npt
 
+from voxplain.data.attribution import Attribution
 from voxplain.data.image import Image
 from voxplain.errors import InputError
+from voxplain.methods.cam import BLANK
 from voxplain.report.display import Scale, number
+from voxplain.report.display import scale as scale_of
 from voxplain.report.figures import Picture
 from voxplain.report.figures_board import Cell, Row, draw_board
 from voxplain.report.figures_runs import CaseMaps, case_maps, method_name
 from voxplain.report.figures_view import Shown, checked, image_cell, joint, map_cell, scales, view
+from voxplain.report.sheet import Ground
 
 OPACITY = 0.5
 """Of a map over the image, as in the source study."""
@@ -25,8 +32,37 @@ OPACITY = 0.5
 FAINT = 0.01
 """A layer whose largest magnitude is below this share of the strongest layer's is said to be faint."""
 
+ELSEWHERE = 0.1
+"""A slice on which a map stays below this share of its own limit looks blank, and it is said that the map is not."""
+
 MONTAGE_COLUMNS = 7
 """Pictures in a row of the montage."""
+
+EACH_END = 4
+"""Layers at either end of a network that the per-layer figure shows of a long one, as in the source study."""
+
+
+@dataclass(frozen=True, eq=False)
+class LayerShown(Shown):
+    """A layer's map as a figure shows it, with the raw range of its own cells, which interpolation narrows."""
+
+    raw: tuple[float, float] = (0.0, 0.0)
+    why: str = ""
+    """Why the map is the same everywhere; '' where it is not."""
+
+    @cached_property
+    def scale(self) -> Scale:
+        """Colours and limits of the interpolated map, raw range of the layer's own cells."""
+        return replace(scale_of(self.values, self.quantity), raw=self.raw)
+
+    @classmethod
+    def of(cls, attribution: Attribution, name: str | None = None, *, channel: str | None = None) -> "LayerShown":
+        """The map of one layer, under the layer's name."""
+        plain = Shown.of(attribution, attribution.layer if name is None else name, channel=channel)
+        own = attribution.values if attribution.coarse is None else attribution.coarse.values
+        raw = float(own.min()), float(own.max())
+        why = [note.removeprefix(BLANK) for note in attribution.notes if note.startswith(BLANK)]
+        return cls(**{one.name: getattr(plain, one.name) for one in fields(plain)}, raw=raw, why=" ".join(why))
 
 
 def draw_layers(
@@ -54,7 +90,7 @@ def draw_layers(
         alone = map_cell(on, one, scale, name="map alone" if place == 0 else "", backdrop="black")
         bare = replace(on.panel, name="", letters=("", "", "", ""), ruler="", cross=None)
         last = replace(image_cell(on), told=_probabilities(probabilities)) if place == 0 else Cell(bare)
-        told = (*alone.told, *_flag(one, scale, shown))
+        told = (*alone.told, *_flag(on, one, scale, shown))
         rows.append(Row((replace(over, scale=None), replace(alone, told=told), last), name=one.name))
     said = [f"truth {truth}" if truth else "", f"predicted {predicted}" if predicted else ""]
     heading = title or image.identifier
@@ -85,7 +121,7 @@ def draw_flow(
     cells = [image_cell(on)]
     for count, (one, scale) in enumerate(zip(shown, drawn, strict=True), 1):
         cell = map_cell(on, one, scale, name=f"{count}  {one.name}", bar=not shared)
-        cells.append(replace(cell, told=(*cell.told, *_flag(one, scale, shown)), bad=_constant(one)))
+        cells.append(replace(cell, told=(*cell.told, *_flag(on, one, scale, shown)), bad=_constant(one)))
     rows = [Row(tuple(cells[start : start + columns])) for start in range(0, len(cells), columns)]
     if shared:
         rows[0] = replace(rows[0], bar=joint(drawn), unit=shown[0].unit or shown[0].quantity.value)
@@ -106,15 +142,18 @@ def _constant(one: Shown) -> bool:
     return low == high
 
 
-def _flag(one: Shown, scale: Scale, layers: Sequence[Shown]) -> tuple[str, ...]:
+def _flag(on: Ground, one: Shown, scale: Scale, layers: Sequence[Shown]) -> tuple[str, ...]:
     """What a reader must not overlook about a layer's range."""
     if _constant(one):
-        return ("CONSTANT",)
+        why = one.why if isinstance(one, LayerShown) else ""
+        return (f"CONSTANT: {why}" if why else "CONSTANT",)
     if scale.blank:
         return (scale.blank,)
     strongest = max(_magnitude(other) for other in layers)
     share = _magnitude(one) / strongest if strongest else 0.0
-    return (f"faint: {number(share)} of the strongest layer",) if share < FAINT else ()
+    faint = (f"faint: {number(share)} of the strongest layer",) if share < FAINT else ()
+    here = float(np.abs(on.cut.take(one.values)).max()) / scale.high
+    return (*faint, f"not on this slice: it reaches {number(here)} of the limit") if here < ELSEWHERE else faint
 
 
 def _magnitude(one: Shown) -> float:
@@ -145,17 +184,28 @@ def layers_from_run(folder: Path, method: str, case: str | None = None, **option
 
 
 def flow_from_run(folder: Path, method: str, case: str | None = None, **options: Any) -> Picture:
-    """The montage of a method that was run at several layers, in the order of the run."""
+    """The montage of a method, by its name or its spec, that was run at several layers, in the order of the run."""
     found, maps = _of_layers(folder, method, case, options.pop("target", None))
     title = f"{found.identifier}: {found.maps[0].target_words or found.maps[0].target}\n{method} at {len(maps)} layers"
     region = None if found.prediction is None else found.prediction > 0
     return draw_flow(found.image, maps, **{"title": title, "prediction": region, **options})
 
 
+def ends(layers: Sequence[Shown]) -> list[Shown]:
+    """The first and the last four of many layers, which is what the per-layer figure has room for; else all."""
+    return list(layers) if len(layers) <= 2 * EACH_END else [*layers[:EACH_END], *layers[-EACH_END:]]
+
+
+def maps_of_layers(found: CaseMaps, method: str) -> list[Shown]:
+    """A case's maps of a method, by its name or its spec, that were read from layers, in the order of the run."""
+    named = [one.method for one in found.maps]
+    same = [one for one in found.maps if method == (one.method if method in named else method_name(one))]
+    return [LayerShown.of(one) for one in same if one.layer]
+
+
 def _of_layers(folder: Path, method: str, case: str | None, target: str | None) -> tuple[CaseMaps, list[Shown]]:
     found = case_maps(folder, case, target=target)
-    pairs = zip(found.maps, found.layers, strict=True)
-    maps = [Shown.of(one, layer) for one, layer in pairs if method_name(one) == method and layer]
+    maps = maps_of_layers(found, method)
     if not maps:
         found.of_method(method)
         raise InputError(f"maps of {method!r} must be of named layers for a figure of layers, got none with a layer")

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -12,7 +13,7 @@ from matplotlib.patheffects import withStroke
 from voxplain.data.image import Image
 from voxplain.errors import InputError
 from voxplain.report.display import Array, Scale
-from voxplain.report.figures import Picture
+from voxplain.report.figures import Picture, draw
 from voxplain.report.figures_board import Cell, Row, draw_board
 from voxplain.report.figures_runs import case_maps
 from voxplain.report.figures_view import Shown, checked, image_cell, laid, map_cell, on_grid, reading, view
@@ -20,7 +21,7 @@ from voxplain.report.palettes import painted
 from voxplain.report.panels import Panel
 from voxplain.report.sheet import Ground
 
-RIMS = ("#00e5ff", "#ffe14d", "#7dff8a", "#ff9df0", "#ffffff")
+RIMS = ("#45d6fe", "#f7db13", "#499d3e", "#d26d9b", "#ffffff")
 """Outlines of the regions in their order: light colours that stay apart on grey, also for colour-blind eyes."""
 
 
@@ -101,11 +102,26 @@ def _opacity(opacity: float | None) -> tuple[str, ...]:
 
 
 def overlay_from_run(
-    folder: Path, method: str, case: str | None = None, *, target: str | None = None, opacity: float | None = 0.5
+    folder: Path,
+    method: str,
+    case: str | None = None,
+    *,
+    target: str | None = None,
+    colours: str | None = None,
+    **options: Any,
 ) -> Picture:
     """The overlay of a method's first map for a case of a run folder, with the given and the predicted region."""
     found = case_maps(folder, case, target=target)
     regions = {"given mask": found.mask, "prediction": found.prediction}
-    shown = Shown.of(found.of_method(method)[0])
+    shown = replace(Shown.of(found.of_method(method)[0]), colours=colours)
     there = {name: region for name, region in regions.items() if region is not None}
-    return draw_overlay(found.image, shown, opacity=opacity, outlines=there)
+    return draw_overlay(found.image, shown, **{"outlines": there, **options})
+
+
+def planes_from_run(
+    folder: Path, method: str, case: str | None = None, *, target: str | None = None, **options: Any
+) -> Picture:
+    """The three planes (of a 2D image: the two pictures) of a method's first map, with the given mask outlined."""
+    found = case_maps(folder, case, target=target)
+    mask = None if found.mask is None else Image.of(found.mask.astype(np.float32), found.image.grid)
+    return draw(found.image, found.of_method(method)[0], **{"mask": mask, **options})

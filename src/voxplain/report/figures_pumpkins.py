@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.collections import PatchCollection
 from matplotlib.patches import Rectangle
+from matplotlib.patheffects import withStroke
 
 from voxplain.data.image import Image
 from voxplain.errors import InputError
@@ -25,6 +27,9 @@ from voxplain.types import Quantity
 
 POINTER = "#90ee90"
 """Light green, as in the study: no colour of the map is like it."""
+
+RIM = [withStroke(linewidth=2.0, foreground="black", alpha=0.7)]
+"""A dark rim keeps the marks visible on white and yellow relevance."""
 
 ARROW = 7.0
 """Length in pixels of an arrow to a lesion."""
@@ -137,9 +142,8 @@ def _marks(pumpkin: Pumpkin, panel: Panel) -> Callable[[Axes], None]:
 
     def marks(axes: Axes) -> None:
         squares = [Rectangle(((c - 0.5) * across, (r - 0.5) * down), across, down) for c, r in atrophies]
-        axes.add_collection(
-            PatchCollection(squares, facecolor="none", edgecolor=POINTER, linewidth=0.5), autolim=False
-        )  # fmt: skip
+        drawn = PatchCollection(squares, facecolor="none", edgecolor=POINTER, linewidth=0.6, path_effects=RIM)
+        axes.add_collection(drawn, autolim=False)
         middle = (panel.pixels.shape[0] - 1) / 2, (panel.pixels.shape[1] - 1) / 2
         for column, row in lesions:
             # From the middle outwards, so that arrows do not cross each other.
@@ -147,8 +151,8 @@ def _marks(pumpkin: Pumpkin, panel: Panel) -> Callable[[Axes], None]:
             away *= ARROW / max(float(np.hypot(*away)), 1e-9)
             tail = (column + away[0]) * across, (row + away[1]) * down
             axes.annotate("", (column * across, row * down), tail, annotation_clip=False,
-                          arrowprops={"arrowstyle": "->", "color": POINTER, "linewidth": 0.7, "shrinkA": 0,
-                                      "shrinkB": 1.5, "mutation_scale": 6})  # fmt: skip
+                          arrowprops={"arrowstyle": "->", "color": POINTER, "linewidth": 0.9, "shrinkA": 0,
+                                      "shrinkB": 1.5, "mutation_scale": 7, "path_effects": RIM})  # fmt: skip
 
     return marks
 
@@ -200,6 +204,11 @@ def pumpkins_from_run(folder: Path, table: Path | None = None, *, method: str = 
             raise InputError(f"case {name!r} must have an age and a predicted age to be shown") from error
         atrophies, lesions = (places(row[key]) if row else None for key in ("atrophy_places", "lesion_places"))
         yield Pumpkin(found.image, one.values.sum(axis=0), age, said, atrophies, lesions)
+
+
+def gallery_from_run(folder: Path, method: str = "lrp", *, most: int = 20, **options: Any) -> Picture:
+    """The gallery of a run folder's 2D cases whose labels are numbers, at most the first `most` of them."""
+    return draw_gallery(list(islice(pumpkins_from_run(folder, method=method), most)), **options)
 
 
 def _rows(table: Path) -> dict[str, dict[str, str]]:

@@ -161,17 +161,23 @@ def draw_comparison(
 def methods_from_run(folder: Path, case: str | None = None, *, target: str | None = None, **options: Any) -> Picture:
     """The row of all methods of a case of a run folder, with the prediction where the model segments."""
     found = case_maps(folder, case, target=target)
-    return draw_methods(found.image, [Shown.of(one) for one in found.maps], **_told(found), **options)
+    return draw_methods(found.image, [Shown.of(one) for one in found.maps], **{**_told(found), **options})
 
 
 def single_from_run(
-    folder: Path, method: str, case: str | None = None, *, target: str | None = None, **options: Any
+    folder: Path,
+    method: str,
+    case: str | None = None,
+    *,
+    target: str | None = None,
+    colours: str | None = None,
+    **options: Any,
 ) -> Picture:
     """The 3 or 5 panels of a method's first map for a case of a run folder."""
     found = case_maps(folder, case, target=target)
     one = found.of_method(method)[0]
-    shown, told = Shown.of(one, method_name(one)), _told(found)
-    return draw_single(found.image, shown, layer=one.layer, **told, **options)
+    shown, told = replace(Shown.of(one, method_name(one)), colours=colours), _told(found)
+    return draw_single(found.image, shown, layer=one.layer, **{**told, **options})
 
 
 def by_modality_from_run(
@@ -184,7 +190,7 @@ def by_modality_from_run(
     if one.channels != found.image.channels:
         told = ", ".join(one.channels)
         raise InputError(f"map of {method!r} must have a channel for each of the image's, got {told}")
-    return draw_by_modality(found.image, one.values, one.quantity, unit=one.unit, title=title, **options)
+    return draw_by_modality(found.image, one.values, one.quantity, **{"unit": one.unit, "title": title, **options})
 
 
 def _told(found: CaseMaps) -> dict[str, Any]:

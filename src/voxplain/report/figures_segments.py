@@ -230,6 +230,16 @@ def segments_from_run(folder: Path, method: str = "lime", case: str | None = Non
     return found, Segments(labels, np.nan_to_num(weights), tuple(maps), one.unit)
 
 
+def signed_from_run(
+    folder: Path, method: str = "lime", case: str | None = None, *, count: int = 5, **options: Any
+) -> Picture:
+    """A case of a run folder with the segments for and against each class, as `segments_from_run` reads them."""
+    found, segments = segments_from_run(folder, method, case)
+    said = [f"truth {found.truth}" if found.truth else "", f"predicted {found.predicted}" if found.predicted else ""]
+    title = "; ".join(part for part in (method, *said) if part)
+    return draw_signed([(found.identifier, found.image, segments)], **{"count": count, "title": title, **options})
+
+
 def class_maps(found: CaseMaps, method: str) -> dict[str, Array]:
     """The maps (i, j, k) of all classes that came from a method's calls, by class name and in the classes' order."""
     one = found.of_method(method)[0]

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from voxplain.data.attribution import Attribution
 from voxplain.data.image import Image
 from voxplain.errors import InputError, unknown
-from voxplain.report.display import DIMMED, Array, Scale, blend, grey_window, number, one_map, scale
+from voxplain.report.display import DIMMED, Array, GreyWindow, Scale, blend, grey_window, number, one_map, scale
 from voxplain.report.figures_board import Cell
 from voxplain.report.palettes import painted, widest
 from voxplain.report.place import strongest
@@ -110,16 +110,37 @@ def view(
     `plane` is axial (the default), coronal or sagittal; `index` counts voxels along its third axis. The rim of a mask
     (i, j, k) is drawn on all panels. Raises InputError for a slice, channel or mask that the image does not have.
     """
-    shown = _channel(image, channel)
-    inside = None if mask is None else on_grid(mask, image, "mask") != 0
     cut_plane = planes.plane(image.grid, plane) if plane else wide_planes(image.grid)[0]
+    inside = None if mask is None else on_grid(mask, image, "mask") != 0
     chosen, why = _slice(image, cut_plane, [checked(image, one) for one in maps], inside, index)
-    cut = Cut(cut_plane, chosen, None)
-    voxels = image.values[shown]
-    grey = grey_window(voxels, image.unit, window)
-    panel = grey_panel(cut, image.grid, grey(np.asarray(cut.take(voxels))), inside)
+    grey = grey_window(image.values[_channel(image, channel)], image.unit, window)
+    return _ground(image, Cut(cut_plane, chosen, None), why, inside, channel, grey)
+
+
+def views(
+    image: Image,
+    indices: Sequence[int],
+    *,
+    plane: str | None = None,
+    mask: npt.ArrayLike | None = None,
+    channel: str | None = None,
+    window: Sequence[float] | None = None,
+) -> list[Ground]:
+    """Several slices of one plane, with the window of the whole volume; as `view` for each `index`, but faster."""
+    cut_plane = planes.plane(image.grid, plane) if plane else wide_planes(image.grid)[0]
+    inside = None if mask is None else on_grid(mask, image, "mask") != 0
+    grey = grey_window(image.values[_channel(image, channel)], image.unit, window)
+    chosen = [_slice(image, cut_plane, (), inside, index) for index in indices]
+    return [_ground(image, Cut(cut_plane, index, None), why, inside, channel, grey) for index, why in chosen]
+
+
+def _ground(
+    image: Image, cut: Cut, why: str, inside: npt.NDArray[np.bool_] | None, channel: str | None, grey: GreyWindow
+) -> Ground:
+    shown = _channel(image, channel)
+    panel = grey_panel(cut, image.grid, grey(np.asarray(cut.take(image.values[shown]))), inside)
     named = "" if image.channels == ("image",) else f"channel {image.channels[shown]}, "
-    place = () if image.grid.is_2d else (f"{cut_plane.name.capitalize()} slice {chosen}, {why}.",)
+    place = () if image.grid.is_2d else (f"{cut.view.name.capitalize()} slice {cut.index}, {why}.",)
     words = (*place, f"Image: {named}{grey.words}.", *conventions([panel], inside, image.grid))
     name = "image" if image.channels == ("image",) else image.channels[shown]
     return Ground(cut, replace(panel, name=name), words)
@@ -157,7 +178,8 @@ def _evidence(maps: Sequence[Shown], shape: tuple[int, ...]) -> Array | None:
     """The magnitudes of all maps together, each counted by its own limit; None where there is none to see."""
     total, any_seen = np.zeros(shape, dtype=np.float32), False
     for one in maps:
-        if one.scale.blank or one.scale.high <= 0:
+        # Noise is strongest anywhere: it has no say in where to look.
+        if one.scale.blank or one.scale.doubt or one.scale.high <= 0:
             continue
         strength = one.values / np.float32(one.scale.high)
         if one.quantity.signed:
@@ -191,7 +213,8 @@ def map_cell(
         bare, name=shown.name if name is None else name, pixels=laid(on, shown.values, scale, backdrop),
         words=scale.blank,
     )  # fmt: skip
-    return Cell(panel, told(shown, scale, bar=bar), alarm=shown.alarm, scale=scale if bar else None)
+    told_below = told(shown, scale, bar=bar)
+    return Cell(panel, told_below, alarm=shown.alarm, doubt=scale.doubt, scale=scale if bar else None)
 
 
 def told(shown: Shown, scale: Scale, *, bar: bool = True) -> tuple[str, ...]:
@@ -212,9 +235,11 @@ def image_cell(on: Ground, name: str | None = None) -> Cell:
 
 def reading(maps: Sequence[Shown], *, shared: bool) -> tuple[str, ...]:
     """How to read the colours of the maps that are there."""
-    first = "All maps share their colour limits: brightness compares." if shared else (
-        "Every map has colour limits of its own: compare places, not brightness."
-    )  # fmt: skip
+    first = "Every map has colour limits of its own: compare places, not brightness."
+    if shared:
+        several = len({(one.quantity, one.unit) for one in maps}) > 1
+        whose, where = ("Maps of one unit", " among these") if several else ("All maps", "")
+        first = f"{whose} share their colour limits: brightness compares{where}."
     sentences = [f"{first} Raw ranges are those of whole maps; full colour is reached at the limit."]
     sides = [one for one in maps if one.quantity.signed]
     if any(not one.derivative for one in sides):
@@ -223,6 +248,8 @@ def reading(maps: Sequence[Shown], *, shared: bool) -> tuple[str, ...]:
         sentences.append(
             "Derivatives: warm where a brighter voxel would raise the score, cold where it would lower it."
         )
+    if any(one.colours == "black_fire_red" for one in sides):
+        sentences.append("White is the end of both sides: read the bar.")
     return tuple(sentences)
 
 

@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 from voxplain.data.case import Case, read_cases
 from voxplain.data.writing import written_beside
 from voxplain.report.figures import DPI, PLAIN
+from voxplain.report.figures_labels import LABELS
 from voxplain.space.grid import Grid
 
 SAMPLES, ACROSS = 12, 6
@@ -25,9 +26,6 @@ WIDE, HIGH = 1.6, 1.95
 
 HISTOGRAM_HIGH = 2.2
 """Inches of the histogram."""
-
-COLOURS = ("#00b7ff", "#ffd400", "#ff5a4d", "#65e06b", "#d78bff")
-"""Outlines of the mask's labels 1, 2 ...; distinct on grey, with colour-blind eyes as well."""
 
 MOST_BARS = 12
 """Different labels that get a bar each; more of them, if numbers, are counted in bins."""
@@ -78,7 +76,7 @@ def _draw_case(axis: Axes, case: Case) -> None:
     axis.imshow(pixels, cmap="gray", vmin=low, vmax=max(high, low + 1e-6), interpolation="nearest")
     for label in np.unique(labels[labels > 0]).astype(int):
         inside = (labels == label).astype(float)
-        axis.contour(inside, levels=[0.5], colors=COLOURS[(label - 1) % len(COLOURS)], linewidths=0.6)
+        axis.contour(inside, levels=[0.5], colors=LABELS[(label - 1) % len(LABELS)], linewidths=0.6)
     axis.set_title(f"{case.identifier}\n{case.label or ''}", fontsize=6)
 
 

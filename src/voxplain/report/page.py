@@ -1,136 +1,142 @@
-"""The page of a run folder: one HTML file that holds everything it shows and loads nothing."""
+"""The page of a run folder: one HTML file that holds everything it shows and loads nothing, and JSON beside it."""
 
-from collections import Counter
-from collections.abc import Iterator, Sequence
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from matplotlib.colors import to_hex
 
-from voxplain.data.certificate import MODEL
-from voxplain.data.writing import written_beside
-from voxplain.report.cards import CaseCard, case_card
-from voxplain.report.contents import CaseEntry, Run, read_run
+from voxplain.data.writing import json_text, written_beside
+from voxplain.errors import FileError
+from voxplain.report.atlas import Atlas
+from voxplain.report.cards import CaseCard, MapCard
+from voxplain.report.casework import Desk, case_card
+from voxplain.report.citing import citations
+from voxplain.report.contents import Run, read_run
 from voxplain.report.display import blend, scale
-from voxplain.report.embed import SHEET_SHARE
-from voxplain.report.facts import Facts, in_common, percent
+from voxplain.report.document import document
+from voxplain.report.drawing import Stock
+from voxplain.report.facts import Facts, in_common
+from voxplain.report.measured import Measure, read_measures
+from voxplain.report.pages import environment
 from voxplain.report.panels import BAR_GREY
+from voxplain.report.scorecard import CITATION, scorecard
+from voxplain.report.summary import alerts, counts, tally
+from voxplain.report.volumes import Block, volumes_block
 from voxplain.types import Quantity
+
+MOST_FIGURES = 40
+"""Runs of more maps get no pictures in `figures/`: drawing those takes twenty times as long as the page."""
+
+MOST_WORKERS = 4
+"""Cases that are worked on at the same time; each holds its image and one map in memory."""
+
+BESIDE = ("evaluation.html", "comparison.html")
+"""Pages that may lie beside this one."""
 
 
 @dataclass(frozen=True)
-class Alert:
-    """One line of the warnings on top."""
+class Written:
+    """What a report left in the run folder."""
 
-    label: str
-    where: str
-    text: str
-    anchor: str = ""
-    loud: bool = True
+    page: Path
+    json: Path
+    missing: tuple[str, ...]
+    """What should be in the folder but is not, or cannot be read, in sentences."""
 
 
-def write(run_folder: str | Path) -> Path:
-    """Draw every map of a run folder into `figures/` and write `report/index.html`; returns the page's path.
+def write(run_folder: str | Path, *, atlas: Atlas | None = None) -> Path:
+    """Write `report/index.html` and `report/report.json` of a run folder; returns the page's path.
 
-    Reads only the run folder. What is missing or broken in it is said on the page; only a folder that is missing or
-    cannot be written to is an error (FileError).
+    Draws every map into `figures/`, too, where there are no more than `MOST_FIGURES`. Reads only the run folder; an
+    `atlas` names the structures where maps are strongest. What is missing or broken is said on the page; only a folder
+    that is missing, holds nothing to report, or cannot be written to is an error (FileError).
     """
+    return write_all(run_folder, atlas=atlas).page
+
+
+def write_all(run_folder: str | Path, *, atlas: Atlas | None = None) -> Written:
+    """As `write`, and tells where page and JSON are and what was missing."""
     run = read_run(Path(run_folder))
-    pictures = sum(_pictures(case) for case in run.cases)
-    cases = [case_card(run, case, place, pictures) for place, case in enumerate(run.cases, start=1)]
-    html = _environment().get_template("page.html").render(_context(run, cases))
-    path = run.folder / "report" / "index.html"
+    if run.empty:
+        told = f" ({'; '.join(run.missing)})" if run.missing else ""
+        raise FileError(f"run folder {run.folder.name!r} must hold a case or a map to report on, got neither{told}")
+    missing = list(run.missing)
+    measures = read_measures(run.folder, missing)
+    cases, problems, volumes = _made(run, atlas, measures)
+    missing = list(dict.fromkeys([*missing, *problems]))
+    context = _context(run, cases, measures, missing, volumes)
+    report = run.folder / "report"
+    _write(report / "index.html", environment().get_template("page.html").render(context))
+    _write(report / "report.json", json_text(document(context), indent=1) + "\n")
+    return Written(report / "index.html", report / "report.json", tuple(missing))
+
+
+def _made(run: Run, atlas: Atlas | None, measures: Sequence[Measure]) -> tuple[list[CaseCard], list[str], Block]:
+    """The cards of all cases, what could not be read for them, and the interactive images."""
+    keeps = sum(entry.path is not None for case in run.cases for entry in case.maps) <= MOST_FIGURES
+    pictures = _pictures(run)
+    desks = [
+        Desk(run, Stock(pictures, f"case-{place}"), atlas, keeps, measures) for place in range(1, len(run.cases) + 1)
+    ]
+    # Reading and packing leave Python's lock free, so threads help; matplotlib's settings belong to one thread.
+    with ThreadPoolExecutor(1 if keeps else min(MOST_WORKERS, os.cpu_count() or 1)) as pool:
+        volumes = pool.submit(volumes_block, run)
+        cards = list(pool.map(case_card, desks, run.cases, range(len(run.cases))))
+    return cards, [problem for desk in desks for problem in desk.problems], volumes.result()
+
+
+def _write(path: Path, text: str) -> None:
     with written_beside(path) as beside:
-        beside.write_text(html, encoding="utf-8")
-    return path
+        beside.write_text(text, encoding="utf-8")
 
 
-def _pictures(case: CaseEntry) -> int:
-    """How many pictures of a map's size a case puts on the page."""
-    maps = Counter(entry.path.parent for entry in case.maps if entry.path is not None)
-    return sum(count + (SHEET_SHARE if count > 1 else 0) for count in maps.values())
+def _pictures(run: Run) -> int:
+    """How many pictures the page will hold, as many as its planes and small pictures."""
+    count = 0
+    for case in run.cases:
+        maps = sum(entry.path is not None for entry in case.maps)
+        planes = 1 if case.image is None or case.image.grid.is_2d else 6
+        count += 2 + maps * (planes + (planes > 1))
+    return count
 
 
-def _environment() -> Environment:
-    environment = Environment(
-        loader=PackageLoader("voxplain.report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["percent"] = percent
-    return environment
-
-
-def _context(run: Run, cases: Sequence[CaseCard]) -> dict[str, Any]:
+def _context(
+    run: Run, cases: Sequence[CaseCard], measures: Sequence[Measure], missing: Sequence[str], volumes: Block
+) -> dict[str, Any]:
     """Everything the template is given."""
-    cards = [card for case in cases for card in case.maps if card.picture]
+    cards = [card for case in cases for card in case.drawn]
     common = in_common(card.provenance for card in cards) if len(cards) > 1 else []
     return {
         "name": run.folder.resolve().name,
-        "counts": _counts(cases),
-        "warnings": [
-            *_failures(cases),
-            *(Alert("Missing", "", text) for text in run.missing),
-            *_model_notices(cases),
-            *_notices(cases),
-        ],
+        "counts": counts(cases),
+        "missing": missing,
+        "warnings": alerts(cases),
         "cases": [_without(case, common) for case in cases],
         "labelled": any(case.label for case in cases),
-        "methods": list(dict.fromkeys(card.method for card in cards)),
         "masked": any(card.share is not None for card in cards),
+        "anatomy": any(card.spot.anatomy for card in cards),
         "common": common,
         "plan": run.plan,
         "legend": {"signed": _gradient(Quantity.RELEVANCE), "unsigned": _gradient(Quantity.SALIENCY)},
+        "volumes": volumes.markup,
+        "policy": volumes.policy,
+        "measures": [one for one in measures if not one.case],
+        "beside": [name for name in BESIDE if (run.folder / "report" / name).is_file()],
+        "per_case": any(one.case for one in measures),
+        "scorecard": scorecard(tally(cases), measures),
+        "citations": _citations(cards, measures),
     }
 
 
-def _counts(cases: Sequence[CaseCard]) -> str:
-    maps = [card for case in cases for card in case.maps]
-    drawn = sum(card.picture is not None for card in maps)
-    parts = [_plural(len(cases), "case"), _plural(drawn, "map")]
-    parts += [f"{len(maps) - drawn} without a map"] if drawn < len(maps) else []
-    left_out = sum(len(case.left_out) for case in cases)
-    parts += [f"{left_out} left out"] if left_out else []
-    return ", ".join(parts)
-
-
-def _plural(count: int, noun: str) -> str:
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
-
-
-def _failures(cases: Sequence[CaseCard]) -> Iterator[Alert]:
-    for case in cases:
-        for card in case.maps:
-            where = f"{case.identifier}: {card.method}"
-            if card.problem:
-                yield Alert("No map", where, card.problem, card.anchor)
-            if card.failures:
-                told = "; ".join(f"{check.name}: {check.sentence}" for check in card.failures)
-                yield Alert("Check failed", where, told, card.anchor)
-
-
-def _model_notices(cases: Sequence[CaseCard]) -> Iterator[Alert]:
-    """What was noticed about the model, such as random weights: it holds for every map and every prediction."""
-    checks = (check for case in cases for card in case.maps for check in card.checks if check.name == MODEL)
-    for sentence in dict.fromkeys(check.sentence for check in checks):
-        yield Alert("Model", "", sentence, loud=False)
-
-
-def _notices(cases: Sequence[CaseCard]) -> Iterator[Alert]:
-    """What was noticed while reading, once a sentence: the same notice on all cases is one line."""
-    found: dict[str, list[CaseCard]] = {}
-    for case in cases:
-        for notice in case.notices:
-            found.setdefault(notice, []).append(case)
-    for notice, concerned in found.items():
-        first, rest = concerned[0], len(concerned) - 1
-        where = first.identifier + (f" and {_plural(rest, 'more case')}" if rest else "")
-        yield Alert("Notice", where, notice, first.anchor, loud=False)
+def _citations(cards: Sequence[MapCard], measures: Sequence[Measure]) -> list[tuple[str, str]]:
+    methods, metrics = (card.method for card in cards), (one.metric for one in measures)
+    guidelines = ("Clinical XAI Guidelines", CITATION)
+    return [*citations(dict.fromkeys(methods), dict.fromkeys(metrics)), guidelines]
 
 
 def _without(case: CaseCard, common: Facts) -> CaseCard:

@@ -10,7 +10,7 @@ from matplotlib import colormaps
 from matplotlib.colors import Colormap, LinearSegmentedColormap
 
 from voxplain.errors import InputError, unknown
-from voxplain.report.display import DIVERGING, SEQUENTIAL, Array, Scale, number, scale
+from voxplain.report.display import DIVERGING, DIVERGING_WASH, SEQUENTIAL, Array, Scale, number, scale
 from voxplain.types import Quantity
 
 STEPS = 511
@@ -153,7 +153,11 @@ def painted(
                 f"got {quantity.value}"
             )
         base = _changed(base, colours=chosen.colours)
-    return base if opacity is None else Wash(**_entries(base), opacity=opacity)
+    if opacity is None:
+        return base
+    if colours is None and quantity.signed:
+        base = _changed(base, colours=DIVERGING_WASH)
+    return Wash(**_entries(base), opacity=opacity)
 
 
 def fire(
@@ -206,7 +210,8 @@ def stepped(values: Array, highest: int, *, colours: str = "parula_like", opacit
         raise InputError(f"values must be whole numbers from 0 to {highest}, got {number(low)} to {number(high)}")
     blank = "" if high > 0 else "0 everywhere"
     words = f"colours 0 to {highest} in whole steps"
-    return Stepped(0.0, float(highest), palette(colours).colours, words, (low, high), blank, opacity, True)
+    base = Scale(0.0, float(highest), palette(colours).colours, words, (low, high), blank)
+    return Stepped(**_entries(base), opacity=opacity, bare_zero=True)
 
 
 def shared_limits(maps: Sequence[Array], quantity: Quantity) -> tuple[float, float]:

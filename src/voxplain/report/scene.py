@@ -37,10 +37,12 @@ class Scene:
     scale: Scale
     title: str
     alarm: str
-    """Which checks of the map failed; empty where none did."""
+    """Which checks of the map failed, and whether it lies like noise; empty where nothing is wrong."""
     caption: tuple[str, ...]
     """Sentences: place, window, channels, raw range, limits, convention."""
     volume: bool
+    voxel: Voxel = (0, 0, 0)
+    """The voxel that the planes of a volume go through."""
 
 
 def scene(
@@ -62,7 +64,7 @@ def scene(
     grey = grey_window(voxels, image.unit, window)
     inside = None if mask is None else (mask.values != 0).any(axis=0)
     voxel, place = _place(values, image.grid, colours)
-    cuts = _cuts(image.grid, voxel, crossed=not (image.grid.is_2d or colours.blank))
+    cuts = _cuts(image.grid, voxel, crossed=not (image.grid.is_2d or colours.blank or colours.doubt))
     plain = tuple(grey_panel(cut, image.grid, grey(cut.take(voxels)), inside) for cut in cuts)
     laid_over = tuple(coloured_panel(cut, panel, values, colours) for cut, panel in zip(cuts, plain, strict=True))
     caption = (
@@ -72,7 +74,7 @@ def scene(
         *conventions(plain, inside, image.grid),
     )
     heading = title if title is not None else _title(image, attribution)
-    return Scene(plain, laid_over, colours, heading, _alarm(attribution), caption, not image.grid.is_2d)
+    return Scene(plain, laid_over, colours, heading, _alarm(attribution, colours), caption, not image.grid.is_2d, voxel)
 
 
 def _check(image: Image, attribution: Attribution, mask: Image | None, channel: str | None) -> None:
@@ -90,18 +92,19 @@ def _title(image: Image, attribution: Attribution) -> str:
     return f"{image.identifier}: {attribution.target_words or attribution.target}\n{attribution.method}"
 
 
-def _alarm(attribution: Attribution) -> str:
+def _alarm(attribution: Attribution, colours: Scale) -> str:
     names = ", ".join(check.name for check in attribution.certificate.failures)
-    return f"CHECK FAILED: {names}" if names else ""
+    return "; ".join([f"CHECK FAILED: {names}"] * bool(names) + [colours.doubt.upper()] * bool(colours.doubt))
 
 
 def _place(values: Array, grid: Grid, colours: Scale) -> tuple[Voxel, tuple[str, ...]]:
     """The voxel the planes go through, and the sentence that says how it was chosen."""
     if grid.is_2d:
         return (0, 0, 0), ()
-    if colours.blank:
+    if colours.blank or colours.doubt:
         i, j, k = (count // 2 for count in grid.shape)
-        return (i, j, k), (f"Planes through the middle, {place_words((i, j, k), grid)}.",)
+        why = ", as noise is strongest anywhere" if colours.doubt else ""
+        return (i, j, k), (f"Planes through the middle, {place_words((i, j, k), grid)}{why}.",)
     voxel, width = strongest(values, grid)
     unit = grid.unit if grid.physical else "voxels"
     how = f"where the map's magnitude, smoothed over {number(width)} {unit}, is largest"

@@ -56,6 +56,11 @@ class Tile:
     derivative: bool
     """True where the two colours are directions and not evidence for and against."""
 
+    @property
+    def warning(self) -> str:
+        """What stands below the map in red: the checks that failed, and that it lies like noise."""
+        return "; ".join(part for part in (f"CHECK FAILED: {self.alarm}" * bool(self.alarm), self.scale.doubt) if part)
+
 
 def ground(image: Image, mask: Image | None = None) -> Ground:
     """The slice that shows most of the mask, else the middle one; axial where the volume has such a plane."""
@@ -110,7 +115,7 @@ class _Sheet:
         # Narrow pictures leave room for more of them, but names need their inches.
         self._step = max(self._picture[0], 0.75 * PICTURE[0]) + 2 * GAP
         self._columns = min(MOST_COLUMNS, ceil(sqrt(1.4 * (len(tiles) + 1))))
-        told = 2 if any(one.alarm for one in tiles) else 1
+        told = 2 if any(one.warning for one in tiles) else 1
         self._cell = NAME_LINES * SMALL_LINE + 0.06 + self._picture[1] + BAR_HIGH + told * SMALL_LINE + 0.14
         self._width = max(self._columns * self._step + 2 * MARGIN, 5.0)
         self._titles = [line for line in title.splitlines() if line.strip()]
@@ -147,9 +152,9 @@ class _Sheet:
             _draw_flat_bar(self._axes(left, top, self._picture[0], BAR_HIGH), one.scale)
             limits = f"{_limits(one.scale)} {one.unit}"
             self._write(left, top + BAR_HIGH + 0.03, self._cut(limits, TINY), fontsize=6, color=SOFT)
-        if one is not None and one.alarm:
+        if one is not None and one.warning:
             look = {"fontsize": 6, "color": BAD, "fontweight": "bold"}
-            self._write(left, top + BAR_HIGH + 0.03 + SMALL_LINE, self._cut(f"CHECK FAILED: {one.alarm}"), **look)
+            self._write(left, top + BAR_HIGH + 0.03 + SMALL_LINE, self._cut(one.warning), **look)
 
     def _draw_name(self, name: str, left: float, top: float) -> None:
         lines = textwrap.wrap(name, self._letters(LETTERS))

@@ -24,26 +24,30 @@ SHARES = ("accuracy", "dice", "f1", "precision", "recall")
 
 WORDS = {"mae": "mean absolute error", "mse": "mean squared error", "dice": "Dice", "r2": "R²", "f1": "F1"}
 
+IN_UNITS, SQUARED = ("mae", "mse"), {"mse": "²"}
+"""Scores in the unit of what is learnt, and those in its square."""
+
 ROW_WIDE, ROW_HIGH = 7.6, 1.9
 """Inches of a pair of curves among others."""
 
 
-def curves(history: History, title: str = "") -> Figure:
+def curves(history: History, title: str = "", unit: str = "") -> Figure:
     """Loss on the left and, where the history has one, a score on the right; training solid, validation dashed.
 
-    A dotted line marks where a phase begins. Raises `InputError` for a history without epochs.
+    `unit` is that of what is learnt, for scores that have it. A dotted line marks where a phase begins. Raises
+    `InputError` for a history without epochs.
     """
-    return _drawn([history], [title], ROW_HIGH + 1.2)
+    return _drawn([history], [title], ROW_HIGH + 1.2, unit)
 
 
-def curve_grid(histories: Sequence[History], names: Sequence[str] | None = None) -> Figure:
+def curve_grid(histories: Sequence[History], names: Sequence[str] | None = None, unit: str = "") -> Figure:
     """One row a fold: loss on the left, score (an accuracy from 0 to 1) on the right; all rows have the same axes."""
     if not histories:
         raise InputError("curves need at least one history, got none")
-    return _drawn(histories, names or [f"fold {number}" for number in range(len(histories))], ROW_HIGH)
+    return _drawn(histories, names or [f"fold {number}" for number in range(len(histories))], ROW_HIGH, unit)
 
 
-def _drawn(histories: Sequence[History], names: Sequence[str], high: float) -> Figure:
+def _drawn(histories: Sequence[History], names: Sequence[str], high: float, unit: str) -> Figure:
     lengths = [_epochs(history) for history in histories]
     score = next((found for found in map(_score, histories) if found), "")
     columns = ["loss", score] if score else ["loss"]
@@ -56,12 +60,17 @@ def _drawn(histories: Sequence[History], names: Sequence[str], high: float) -> F
             for axes, column in zip(table[row], columns, strict=True):
                 _draw(axes, history, column)
                 axes.set_xlim(0.5, max(lengths) + 0.5)
-                axes.set_ylabel(WORDS.get(column, column), fontsize=8)
+                axes.set_ylabel(_label(column, unit), fontsize=8, parse_math=False)
             table[row, 0].set_title(name, fontsize=8, loc="left", parse_math=False)
         for axes in table[-1]:
             axes.set_xlabel("epoch", fontsize=8)
         table[0, 0].legend(fontsize=7, frameon=False)
     return figure
+
+
+def _label(column: str, unit: str) -> str:
+    own = unit + SQUARED.get(column, "")
+    return WORDS.get(column, column) + (f" ({own})" if unit and column in IN_UNITS else "")
 
 
 def _draw(axes: Axes, history: History, column: str) -> None:

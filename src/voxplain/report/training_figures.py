@@ -2,6 +2,7 @@
 
 import csv
 import json
+import tomllib
 from collections.abc import Iterator
 from math import isnan
 from pathlib import Path
@@ -21,20 +22,22 @@ FIGURES = "figures"
 Rows = list[dict[str, str]]
 
 
-def write_training_figures(folder: Path, unit: str = "") -> list[Path]:
+def write_training_figures(folder: Path, unit: str | None = None) -> list[Path]:
     """Draw what a training's folder holds into `folder/figures` and return the pictures' paths.
 
     `history.csv` (an epoch a row: train_loss, val_loss, train_<score>, val_<score>, and optionally phase and fold)
     becomes `curves.png`, and for folds `folds.png`; `scores.json` ({part: its scores}) a `confusion-<part>.png` a part;
-    `predictions.csv` (id, group, part, truth, prediction) of numbers, in `unit`, `predictions-<part>.png` and
-    `residuals-<part>.png`. What a missing file would show is left out; `FileError` for files that cannot be read.
+    `predictions.csv` (id, group, part, truth, prediction) of numbers, `predictions-<part>.png` and
+    `residuals-<part>.png`, in the unit that `model.toml` names where `unit` does not. What a missing file would show is
+    left out; `FileError` for files that cannot be read.
     """
-    drawn = [*_of_history(_rows(folder / "history.csv")), *_of_scores(folder / "scores.json")]
+    unit = _unit(folder / "model.toml") if unit is None else unit
+    drawn = [*_of_history(_rows(folder / "history.csv"), unit), *_of_scores(folder / "scores.json")]
     drawn += _of_predictions(_rows(folder / "predictions.csv"), unit)
     return [save(figure, folder / FIGURES / f"{name}.png") for name, figure in drawn]
 
 
-def _of_history(rows: Rows) -> Iterator[tuple[str, Figure]]:
+def _of_history(rows: Rows, unit: str) -> Iterator[tuple[str, Figure]]:
     """Curves of one run; of folds a grid of those with validation, and the final run apart."""
     folds: dict[str, Rows] = {}
     for row in rows:
@@ -42,10 +45,10 @@ def _of_history(rows: Rows) -> Iterator[tuple[str, Figure]]:
     histories = {name: _history(own) for name, own in folds.items()}
     validated = {name: own for name, own in histories.items() if any(key.startswith("val_") for key in own)}
     if len(validated) > 1:
-        yield "folds", curve_grid(list(validated.values()), [f"fold {name}" for name in validated])
+        yield "folds", curve_grid(list(validated.values()), [f"fold {name}" for name in validated], unit)
         histories = {name: own for name, own in histories.items() if name not in validated}
     for own in histories.values():
-        yield "curves", curves(own)
+        yield "curves", curves(own, unit=unit)
 
 
 def _history(rows: Rows) -> History:
@@ -80,6 +83,16 @@ def _rows(path: Path) -> Rows:
             return list(csv.DictReader(stream))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise FileError(f"{path.name!r} must be a table in UTF-8 text, got something else") from error
+
+
+def _unit(path: Path) -> str:
+    """The unit of what a network was trained on, '' where it has none."""
+    if not path.is_file():
+        return ""
+    try:
+        return str(tomllib.loads(path.read_text(encoding="utf-8")).get("unit", ""))
+    except (OSError, ValueError) as error:
+        raise FileError(f"{path.name!r} must be TOML, got something else") from error
 
 
 def _json(path: Path) -> dict[str, Any]:

@@ -30,6 +30,9 @@ DEGREE = 3
 FINE = 200
 """Points of a drawn curve."""
 
+LEGEND_ROOM = 1.3
+"""How much higher than its bars a histogram is, so that the legend covers none."""
+
 DARK = 0.55
 """Share of its row above which a cell's number is white."""
 
@@ -108,15 +111,11 @@ def residuals(truth: npt.ArrayLike, prediction: npt.ArrayLike, unit: str = "", t
     return figure
 
 
-def age_histogram(values: npt.ArrayLike, bias: float | None = None, unit: str = "years") -> Figure:
+def age_histogram(
+    values: npt.ArrayLike, bias: float | None = None, unit: str = "years", quantity: str = "age"
+) -> Figure:
     """Histogram of labels with their density; the bias dotted, the mean dashed, the median in long dashes."""
     ages = _numbers("values", values)
-    lines: list[tuple[str, float, str, object]] = [
-        ("mean", float(ages.mean()), MEAN, "--"),
-        ("median", float(np.median(ages)), MEDIAN, (0, (9, 3))),
-    ]
-    if bias is not None:
-        lines.insert(0, ("bias", bias, BIAS, ":"))
     with style.context(PLAIN):
         figure = _figure(5.4, 3.4)
         axes = figure.subplots()
@@ -126,14 +125,27 @@ def age_histogram(values: npt.ArrayLike, bias: float | None = None, unit: str = 
         if curve is not None:
             along = np.linspace(bins[0], bins[-1], FINE)
             axes.plot(along, curve(along) * len(ages) * (bins[1] - bins[0]), color=DOTS, linewidth=1.6)
-        for name, place, colour, dashes in lines:
-            axes.axvline(place, color=colour, linestyle=dashes, linewidth=1.6, label=f"{name} {place:.1f}")
-        axes.set_xlabel(_with_unit("label", unit), fontsize=9, parse_math=False)
+        _draw_middles(axes, ages, bias, unit)
+        axes.set_xlabel(_with_unit(quantity, unit), fontsize=9, parse_math=False)
         axes.set_ylabel("images", fontsize=9)
+        axes.set_ylim(top=LEGEND_ROOM * axes.get_ylim()[1])
         axes.set_title(f"{len(ages)} images", fontsize=9)
         axes.legend(fontsize=7, frameon=False)
         axes.tick_params(labelsize=7)
     return figure
+
+
+def _draw_middles(axes: Axes, ages: Floats, bias: float | None, unit: str) -> None:
+    """Lines at the mean, the median, and the bias where there is one."""
+    lines: list[tuple[str, float, str, object]] = [
+        ("mean", float(ages.mean()), MEAN, "--"),
+        ("median", float(np.median(ages)), MEDIAN, (0, (9, 3))),
+    ]
+    if bias is not None:
+        lines.insert(0, ("bias", bias, BIAS, ":"))
+    for name, place, colour, dashes in lines:
+        label = f"{name} {place:.1f} {unit}".strip()
+        axes.axvline(place, color=colour, linestyle=dashes, linewidth=1.6, label=label)
 
 
 def _figure(wide: float, high: float) -> Figure:

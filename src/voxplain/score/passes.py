@@ -40,7 +40,7 @@ class Ask:
     gradient: bool = False
     """The gradient by the batch."""
     layers: tuple[str, ...] = ()
-    """Layers whose activations are wanted."""
+    """Layers whose activations are wanted; of one for the `gradient`, layers that others of its pass want."""
     back: bool = True
     """Whether the gradients by the layers are wanted too."""
     rules: Rules | None = None
@@ -207,10 +207,11 @@ class _Pass:
         gradient = found.pop(0).contiguous() if leaves else None
         taps = {name: self._tap(name, _taken(found, len(self.catches[name].parts)), len(values)) for name in layers}
         plain = values.detach().double()
-        for name in dict.fromkeys(name for ask in asks for name in ask.layers if name not in taps):
+        read = {n: () if ask.gradient else ask.layers for n, ask in zip(group, asks, strict=True)}
+        for name in dict.fromkeys(name for names in read.values() for name in names if name not in taps):
             taps[name] = self._tap(name, None, len(values))
         return {
-            n: Answer(plain, choice, gradient if ask.gradient else None, tuple(taps[name] for name in ask.layers), met)
+            n: Answer(plain, choice, gradient if ask.gradient else None, tuple(taps[name] for name in read[n]), met)
             for n, ask in zip(group, asks, strict=True)
         }
 

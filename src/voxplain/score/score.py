@@ -122,17 +122,20 @@ class Score:
         classes = torch.cat([answer.choice.index for answer in found])
         return Ruled(values, gradients, classes, [answer.met for answer in found if answer.met is not None])
 
-    def grad(self, x: Float[Tensor, "batch channel *space"]) -> Graded:
-        """Scores and their gradient with respect to the batch: one forward and one backward, no weight gradients."""
-        found = self._graded(x)
+    def grad(self, x: Float[Tensor, "batch channel *space"], beside: tuple[str, ...] = ()) -> Graded:
+        """Scores and their gradient with respect to the batch: one forward and one backward, no weight gradients.
+
+        `beside` are layers that are tapped at the same time: read by one network, both share its forward.
+        """
+        found = self._graded(x, beside)
         values, gradients = (torch.cat(parts).to(x.device) for parts in zip(*map(_parts, found), strict=True))
         return Graded(values, gradients, torch.cat([answer.choice.index for answer in found]))
 
-    def _graded(self, x: Tensor) -> list[Answer]:
+    def _graded(self, x: Tensor, beside: tuple[str, ...] = ()) -> list[Answer]:
         self._require(Access.GRADIENT, "taking gradients")
         check_count(self.mask, len(x))
-        work = lambda index: self._asked(x[index], index, gradient=True)  # noqa: E731
-        return list(self._chunks(len(x), x, work, backward=True))
+        work = lambda index: self._asked(x[index], index, gradient=True, layers=beside, back=False)  # noqa: E731
+        return list(self._chunks(len(x), x, work, backward=True, layers=beside))
 
     def tap(self, x: Float[Tensor, "batch channel *space"], layers: Sequence[str], *, back: bool = True) -> Tapped:
         """Scores, and for each layer its activations and their gradients: one forward, one backward to the layers.

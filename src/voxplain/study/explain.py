@@ -67,7 +67,7 @@ class Explainer:
     def check(self, ready: Ready, target: Target | None) -> None:
         """Raise what keeps a target from being read of a case, whatever the method."""
         values, _ = self.score(ready, target or ready.prediction.default_target).freeze(ready.x)
-        _check_finite(values, ready, "")
+        check_finite(values, ready, "")
 
     def maps(self, ready: Ready, questions: Sequence[Question], tick: Tick = lambda done: None) -> list[Attribution]:
         """Maps of one case on the image's own grid, for each question (a target and a method) one, or one a layer.
@@ -123,13 +123,13 @@ def _laid(story: Story, found: Map | VoxplainError, twin: Map | VoxplainError | 
     if isinstance(twin, VoxplainError):
         return twin
     try:
-        _check_finite(found.score, story.ready, f"{story.method.name}: ")
+        check_finite(found.score, story.ready, f"{story.method.name}: ")
     except InputError as error:
         return error
     return attributions(story, found, twin)
 
 
-def _check_finite(score: Tensor | None, ready: Ready, asker: str) -> None:
+def check_finite(score: Tensor | None, ready: Ready, asker: str) -> None:
     """Refuse a case that the network answers with NaN or infinity: no map of it could mean anything."""
     if score is not None and not bool(torch.isfinite(score).all()):
         name = ready.image.identifier
@@ -185,10 +185,10 @@ def explain(
     """
     made = model if isinstance(model, Model) else Model.of(model)
     budget = parse_bytes(memory) if isinstance(memory, str) else memory
-    others = tuple(map(_loaded, reference if isinstance(reference, list | tuple) else [reference]))
+    others = tuple(map(loaded, reference if isinstance(reference, list | tuple) else [reference]))
     explainer = Explainer(made.on(device), prepare or Prepare(), budget, seed, verify, others)
-    picture = _loaded(image)
-    region, parts = _labels(mask, picture, "mask"), _labels(segments, picture, "segments")
+    picture = loaded(image)
+    region, parts = labels_of(mask, picture, "mask"), labels_of(segments, picture, "segments")
     ready = explainer.ready(picture, region, slice, parts)
     methods, targets = _listed(method, Method), _listed(target, Target)
     asked = [None if one is None else as_target(one) for one in targets]
@@ -205,9 +205,11 @@ def _listed(given: Any, kind: type) -> list[Any]:
     return [given] if given is None or isinstance(given, str | kind) else list(given)
 
 
-def _loaded(image: Any) -> Image:
+def loaded(image: Any) -> Image:
+    """An image as Python callers give it: itself, a path, or a mapping of channel names to paths."""
     return image if isinstance(image, Image) else load_image(image)
 
 
-def _labels(given: Any, like: Image, what: str) -> Image | None:
+def labels_of(given: Any, like: Image, what: str) -> Image | None:
+    """Labels on the grid of `like` as Python callers give them: an image, a path, or None."""
     return given if given is None or isinstance(given, Image) else load_mask(given, like=like, what=what)

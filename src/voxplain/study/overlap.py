@@ -38,14 +38,14 @@ class Ahead:
         """Case `number`, read or being read."""
         begun, self._next = self._next, None
         if begun is None or begun[0] != number:
-            return _unread(self._cases[number])
+            return unread(self._cases[number])
         begun[2].result()
         return begun[1]
 
     def read(self, number: int) -> None:
         """Begin to read case `number`, if there is one."""
         if number < len(self._cases):
-            case = _unread(self._cases[number])
+            case = unread(self._cases[number])
             self._next = number, case, self._pool.submit(_read, case)
 
 
@@ -81,7 +81,7 @@ class Behind:
             last.result()
 
 
-def _unread(case: Case) -> Case:
+def unread(case: Case) -> Case:
     """The case without the voxels that it may have read already: a table's images must not stay in memory."""
     return replace(
         case,

@@ -94,6 +94,12 @@ class Made:
     ready: Ready
     maps: list[Attribution]
     refused: list[Row]
+    more: Sequence[Row] = ()
+    """Further entries of each map's row; none: a row has no others."""
+
+
+Make = Callable[[Explainer, Case, Plan, Say, Tick], Made]
+"""Makes all maps of one case."""
 
 
 def run(
@@ -104,13 +110,14 @@ def run(
     single: bool = False,
     say: Say = lambda line: None,
     tick: Tick = lambda done, total: None,
+    make: Make | None = None,
 ) -> Outcome:
     """Explain every case; rows are written after each one, so that an interrupted run goes on where it stopped.
 
     The next case is read and the last one written while a case is worked on; voxels of other cases are not kept.
 
     With `single`, the first error ends the run before anything is written. Otherwise an error is a failed row, unless
-    every further case would repeat it.
+    every further case would repeat it. `make` makes the maps of a case; left out: those of the plan's questions.
     """
     table = plan.to_table([case.identifier for case in cases])
     folder = RunFolder.at(out, table)
@@ -126,17 +133,18 @@ def run(
             if there:
                 continue
             ahead.read(number)
-            made = _tried_case(explainer, case, plan, single, say, partial(_tick_map, tick, number, len(cases)))
+            making = partial(make or _made, explainer, case, plan, say, partial(_tick_map, tick, number, len(cases)))
+            made = _tried_case(making, case, plan, single, say)
             behind.do(partial(_finish, outcome, case, plan, table, made))
             if isinstance(made, Made) and sum(one.values.nbytes for one in made.maps) > MOST_BEHIND:
                 behind.wait()
     return outcome
 
 
-def _tried_case(explainer: Explainer, case: Case, plan: Plan, single: bool, say: Say, tick: Tick) -> Made | Row:
+def _tried_case(making: Callable[[], Made], case: Case, plan: Plan, single: bool, say: Say) -> Made | Row:
     """What came of a case: its maps, or the row of its failure."""
     try:
-        return _made(explainer, case, plan, say, tick)
+        return making()
     except VoxplainError as error:
         if single or isinstance(error, HOPELESS):
             raise
@@ -196,7 +204,7 @@ def _made(explainer: Explainer, case: Case, plan: Plan, say: Say, tick: Tick) ->
     else:
         maps, refused = explainer.maps(ready, pairs, done), []
     check = unchanged(plan.model)
-    return Made(ready, [_with_check(single, check) for single in maps], refused)
+    return Made(ready, [with_check(single, check) for single in maps], refused)
 
 
 def _tick_pair(tick: Tick, total: int, done: int) -> None:
@@ -225,7 +233,8 @@ def _by_name(method: Method, error: VoxplainError) -> str:
     return str(error) if str(error).startswith(method.name) else f"{method.name}: {error}"
 
 
-def _with_check(single: Attribution, check: Check) -> Attribution:
+def with_check(single: Attribution, check: Check) -> Attribution:
+    """The map with one more check on its certificate."""
     return replace(single, certificate=single.certificate.with_checks(check))
 
 
@@ -242,7 +251,8 @@ def _write(folder: RunFolder, case: Case, plan: Plan, made: Made) -> list[Row]:
     model = plan.model.label
     places = [folder.write_map(case.identifier, model, single) for single in made.maps]
     found = [rows.done(case, plan, one, mask, place) for one, place in zip(made.maps, places, strict=True)]
-    return [*found, *made.refused]
+    more = made.more or [{}] * len(found)
+    return [*({**row, **own} for row, own in zip(found, more, strict=True)), *made.refused]
 
 
 def _labels(ready: Ready) -> Image | None:

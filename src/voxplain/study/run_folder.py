@@ -18,6 +18,7 @@ from voxplain.data.attribution import Attribution
 from voxplain.data.image import Image
 from voxplain.data.nifti import write_nifti
 from voxplain.data.picture_names import figure_name, sheet_name
+from voxplain.data.run_layout import LAYOUT
 from voxplain.data.writing import json_text, written_beside
 from voxplain.errors import FileError, InputError
 from voxplain.study.plan import file_name
@@ -27,7 +28,7 @@ COLUMNS = (
     "case", "model", "target", "method", "layer", "map", "status", "error", "certificate",
     "score", "share_in_mask", "mask_share", "seconds", "forwards", "backwards",
 )  # fmt: skip
-"""The columns of table.csv; rows.jsonl holds the same names."""
+"""The columns of every table.csv; rows.jsonl holds the same names."""
 
 
 @dataclass(frozen=True)
@@ -43,11 +44,11 @@ class RunFolder:
         Raises `FileError` where it cannot be written, `InputError` where it holds something else.
         """
         folder = cls(path)
-        written = toml(plan)
         if path.exists() and not path.is_dir():
             raise FileError(f"output folder {path.name!r} must be a folder, got a file")
         if folder.plan_file.exists():
-            if _parsed(folder.plan_file, tomllib.loads) != tomllib.loads(written):
+            begun = _parsed(folder.plan_file, tomllib.loads)
+            if {"layout": LAYOUT, **begun} != tomllib.loads(folder.plan_text(plan)):
                 raise InputError(f"output folder {path.name!r} holds another run; choose another --out or remove it")
         elif path.exists() and any(path.iterdir()):
             raise InputError(f"output folder {path.name!r} must be empty or a run folder; choose another --out")
@@ -65,7 +66,12 @@ class RunFolder:
 
     def begin(self, plan: Mapping[str, Any]) -> None:
         """Write the plan: the first file of a run."""
-        self._text(self.plan_file, toml(plan))
+        self._text(self.plan_file, self.plan_text(plan))
+
+    @staticmethod
+    def plan_text(plan: Mapping[str, Any]) -> str:
+        """plan.toml: the plan, and which layout of a run folder it stands in."""
+        return toml({"layout": LAYOUT, **plan})
 
     @property
     def plan_file(self) -> Path:
@@ -121,11 +127,12 @@ class RunFolder:
         name = file_name(attribution.method)
         return f"{name}-{file_name(attribution.layer)}" if attribution.layer else name
 
-    def write_rows(self, rows: Sequence[Mapping[str, Any]]) -> None:
-        """rows.jsonl and table.csv with these rows."""
+    def write_rows(self, rows: Sequence[Mapping[str, Any]], columns: Sequence[str] = COLUMNS) -> None:
+        """rows.jsonl and table.csv with these rows; entries of their own come after the `columns` of every run."""
+        more = [key for key in dict.fromkeys(key for row in rows for key in row) if key not in columns]
         self._text(self.path / "rows.jsonl", "".join(json_text(row) + "\n" for row in rows))
         with written_beside(self.path / "table.csv") as beside, beside.open("w", newline="") as stream:
-            writer = csv.DictWriter(stream, COLUMNS, extrasaction="ignore")
+            writer = csv.DictWriter(stream, [*columns, *more])
             writer.writeheader()
             writer.writerows(rows)
 

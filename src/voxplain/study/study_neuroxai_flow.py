@@ -1,8 +1,8 @@
-"""Information flow: the class maps of one method at every convolution of a network, from the input to the output."""
+"""The source's information flow: two methods at every convolution, one slice of each map and numbers of the whole."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,24 +10,19 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from safetensors.numpy import load_file, save_file
-from torch import Tensor, nn
 
 from voxplain.data.attribution import Attribution
 from voxplain.data.writing import json_text, written_beside
-from voxplain.methods import Method, method
-from voxplain.score.dry import real_visits, visits
-from voxplain.score.model import Model
-from voxplain.score.output import pick
+from voxplain.methods import method
 from voxplain.score.target import Target
 from voxplain.space.grid import Grid
 from voxplain.space.planes import plane, take
 from voxplain.study.explain import Explainer
+from voxplain.study.flow_maps import layer_maps
 from voxplain.study.ready import Ready
 from voxplain.types import Quantity
 
 Array = npt.NDArray[Any]
-
-CONVOLUTIONS = (nn.Conv2d, nn.Conv3d)
 
 FLOWS = ("gcam", "ggcam")
 """What flows are made of: Grad-CAM and guided Grad-CAM, under the source's short names."""
@@ -36,12 +31,6 @@ METHODS = {"gcam": "grad_cam", "ggcam": "guided_grad_cam"}
 
 FULL_COLOUR = 99.9
 """Percentile of a whole map's magnitudes at which figures reach full colour; kept, since only a slice of it is."""
-
-AT_ONCE_BYTES = 2e9
-"""Maps of one pass may hold so many bytes; a volume of full size takes several passes over its layers."""
-
-COPIES = 10
-"""Volumes that the two maps of one layer hold: four channels twice, and the coarse factor twice."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,32 +53,17 @@ class Layer:
     """Share of the whole map's magnitude inside the true region; None for a map of zeros or without a region."""
 
 
-def convolutions(model: Model, x: Tensor) -> tuple[str, ...]:
-    """The names of all convolutions that the answer to `x` depends on, in the order in which they run."""
-    layers: dict[str, nn.Module] = {name: part for name, part in model.layers.items() if isinstance(part, CONVOLUTIONS)}
-    seen = visits(model.module, x[:1], layers, lambda output: pick(output, model.output))
-    if not seen:
-        seen = real_visits(model.run, x[:1], layers)
-    return tuple(dict.fromkeys(visit.name for visit in seen))
-
-
 def flow(
     explainer: Explainer, ready: Ready, target: Target, layers: Sequence[str], index: int, region: Array | None
 ) -> dict[str, list[Layer]]:
-    """Grad-CAM and guided Grad-CAM of a target at all `layers`, on axial slice `index`; both share each pass.
+    """Grad-CAM and guided Grad-CAM of a target at all `layers`, on axial slice `index`; both share one pass.
 
-    `region` (i, j, k) is where evidence should lie. Volumes that memory cannot hold at all layers are explained in
-    groups of layers, by as many passes.
+    `region` (i, j, k) is where evidence should lie.
     """
     found: dict[str, list[Layer]] = {name: [] for name in FLOWS}
-    for some in _groups(layers, ready):
-        asked: list[tuple[Target | None, Method]] = [
-            (target, method(f"{METHODS[name]}(layer={list(some)!r})")) for name in FLOWS
-        ]
-        maps = explainer.maps(ready, asked)
-        for place, one in enumerate(maps):
-            name = FLOWS[place // len(some)]
-            found[name].append(_layer(one, len(found[name]) + 1, index, region))
+    asked = [(target, method(METHODS[name])) for name in FLOWS]
+    for one in layer_maps(explainer, ready, asked, layers):
+        found[FLOWS[one.question]].append(_layer(one.attribution, one.layer + 1, index, region))
     return found
 
 
@@ -122,13 +96,6 @@ def load_flow(file: Path, rows: dict[str, list[dict[str, Any]]]) -> dict[str, li
         ]
         for name, ones in rows.items()
     }
-
-
-def _groups(layers: Sequence[str], ready: Ready) -> Iterator[tuple[str, ...]]:
-    """Layers that one pass may answer together."""
-    layer_bytes = COPIES * ready.image.values[0].nbytes
-    size = max(1, int(AT_ONCE_BYTES // layer_bytes))
-    return (tuple(layers[start : start + size]) for start in range(0, len(layers), size))
 
 
 def _layer(one: Attribution, number: int, index: int, region: Array | None) -> Layer:

@@ -9,9 +9,9 @@ from voxplain.data.case import Case
 from voxplain.errors import InputError
 from voxplain.spec import text
 from voxplain.study.explain import Explainer
+from voxplain.study.flow_layers import convolutions
 from voxplain.study.plan import Plan
 from voxplain.study.run import Say, run
-from voxplain.study.study_neuroxai_flow import convolutions
 from voxplain.study.study_neuroxai_methods import grade_methods, write_explained
 
 RUN = "run"

@@ -17,11 +17,12 @@ from voxplain.score.target import Region, Target
 from voxplain.space.planes import plane
 from voxplain.spec import text
 from voxplain.study.explain import Explainer
+from voxplain.study.flow_layers import convolutions
 from voxplain.study.plan import Plan, file_name
 from voxplain.study.ready import Ready
 from voxplain.study.run import Say, run
 from voxplain.study.study_neuroxai_final import final_labels
-from voxplain.study.study_neuroxai_flow import convolutions, flow, save_flow
+from voxplain.study.study_neuroxai_flow import flow, save_flow
 from voxplain.study.study_neuroxai_methods import volume_methods, write_explained
 
 Array = npt.NDArray[Any]
