@@ -16,7 +16,7 @@ PIXELS = Grid((5, 4, 1), np.diag([-1.0, -1.0, 1.0, 1.0]), "px")
 FULL = Prepare(
     orientation="LPS", spacing_mm=(1, 1.5, 2.0), size=(8, 8, 8), crop_pad=(6, 6, 6), pad_multiple=4, pad_value=-1.5,
     channels=("T1", "odd 'name' \"x\"\\"), window=(-100, 300.5), zscore=True, nonzero=True, scale=1e-5,
-    mean=(0.1, 0.2), std=(1.0, 2.0),
+    mean=(0.1, 0.2), std=(1.0, 2.0), masked=True,
 )  # fmt: skip
 
 

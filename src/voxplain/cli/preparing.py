@@ -26,6 +26,7 @@ FLAGS = {
     "grey-to-rgb": ("", "repeat one channel three times"),
     "mean": ("A,B,C", "subtract from each channel, last"),
     "std": ("A,B,C", "divide each channel by, last"),
+    "masked": ("", "set to 0 what lies outside the --mask, after everything else"),
 }
 """Flag -> metavar and help; no metavar: a switch."""
 
