@@ -5,8 +5,8 @@
     python -m bench.scans --memory 5GB --keep FOLDER   another budget; phantom and results stay
 
 Each line is one `voxplain explain` as users type it: the scan read from its files, padded to 256 x 256 x 160,
-explained, laid back on its own grid and written. The budget is what a machine of 12 GB offers by itself: half of what
-is free.
+explained, laid back on its own grid and written. The budget is what a machine of 12 GB offers by itself at most: 85 % of
+what is free.
 Methods that repeat passes are asked for two or three: memory does not depend on their number, seconds do.
 """
 
@@ -81,7 +81,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--methods", nargs="+", metavar="SPEC")
-    parser.add_argument("--memory", default="5.5GB", metavar="SIZE")
+    parser.add_argument("--memory", default="9GB", metavar="SIZE")
     parser.add_argument("--keep", type=Path, metavar="FOLDER")
     return parser
 

@@ -232,6 +232,21 @@ def test_a_budget_too_small_for_one_sample_is_told_with_both_numbers():
     assert "more than 50.0 kB allowed; raise --memory" in said
 
 
+def test_a_sample_that_half_of_the_free_memory_cannot_hold_may_take_more(monkeypatch):
+    least = next(budget for budget in range(20_000, 4_000_000, 20_000) if _fits(budget))
+    for free, fits in ((2 * least, True), (int(1.25 * least), True), (int(1.1 * least), False)):
+        monkeypatch.setattr(memory, "available_bytes", lambda device, free=free: free)
+        assert _fits(None) is fits
+
+
+def _fits(budget):
+    try:
+        planned(budget)
+    except MemoryShort:
+        return False
+    return True
+
+
 @pytest.mark.parametrize(("name", "value"), [("budget", 0), ("budget", -1), ("chunk", 0), ("chunk", -3)])
 def test_a_score_refuses_amounts_of_nothing(name, value):
     with pytest.raises(OptionError, match=rf"^score: {name} must be at least 1, got {value}$"):

@@ -20,6 +20,9 @@ SAFETY = 1.3
 SHARE_OF_AVAILABLE = 0.5
 """Default budget: half of what is free now leaves room for the operating system's cache and other jobs."""
 
+LAST_RESORT = 0.85
+"""Without a budget given, a single sample that half cannot hold may take so much of what is free."""
+
 RECORDED = 3
 """A recorded forward keeps more than one that torch keeps for itself: more than so many times more was never seen."""
 
@@ -183,7 +186,8 @@ def plan_chunk(
     key = key_of(module, x, backward, way)
     if key in ledger.plans:
         return ledger.plans[key]
-    allowed = int(SHARE_OF_AVAILABLE * available_bytes(x.device)) if budget is None else budget
+    free = available_bytes(x.device) if budget is None else budget
+    allowed, last = (int(SHARE_OF_AVAILABLE * free), int(LAST_RESORT * free)) if budget is None else (free, free)
     peak = peak_bytes(module, x[:1], backward)
     if peak is None:
         ledger.say("memory could not be planned for this network, so samples went one by one")
@@ -194,7 +198,7 @@ def plan_chunk(
         need = SAFETY * peak if not (backward and way.ruled) else _need_of_rules(module, x[:1], peak, allowed / most)
         chunk = min(int(allowed / need), most)
         if chunk < way.width:
-            found, chunk = _cut(module, x[:1], backward, way, allowed, need), way.width
+            found, chunk = _cut(module, x[:1], way if backward else None, (allowed, last), need), way.width
             if found.limit is not None:
                 ledger.stretches[key] = found.limit
                 ledger.say(found.told)
@@ -220,18 +224,25 @@ def _need_of_rules(module: nn.Module, x: Tensor, peak: int, enough: float) -> fl
     return SAFETY * peak if whole is None or forward is None else SAFETY * whole.peak + RULES * forward
 
 
-def _cut(module: nn.Module, x: Tensor, backward: bool, way: Way, allowed: int, need: float) -> _Cut:
-    """How samples like `x` fit, of which one whole needs too much; raises `MemoryShort` where they do not."""
-    x = x.expand(way.width, *x.shape[1:])
-    extra = RULES * (peak_bytes(module, x, False) or 0) * way.ruled
-    found = fitting(module, x, way.layers, way.ruled, (allowed - extra) / SAFETY) if backward else None
+def _cut(module: nn.Module, x: Tensor, way: Way | None, allowed: tuple[int, int], need: float) -> _Cut:
+    """How samples like `x` fit, of which one whole needs too much; raises `MemoryShort` where they do not.
+
+    `way` is the way back (None: forward alone), `allowed` the budget, and what may be taken where nothing fits that.
+    """
+    budget, last = allowed
+    if way is not None:
+        x = x.expand(way.width, *x.shape[1:])
+    extra = RULES * (peak_bytes(module, x, False) or 0) if way is not None and way.ruled else 0.0
+    found = None if way is None else fitting(module, x, way.layers, way.ruled, (budget - extra) / SAFETY)
     least = need if found is None else min(need, SAFETY * found.peak + extra)
-    if found is None or least > allowed:
-        again = " even with activations computed again on the way back" if backward else ""
+    if least > last:
+        again = " even with activations computed again on the way back" if way is not None else ""
         raise MemoryShort(
             f"one sample of {tuple(x.shape[1:])} needs about {words(least)}{again}, "
-            f"more than {words(allowed)} allowed; raise --memory, use a smaller image or free some memory"
+            f"more than {words(last)} allowed; raise --memory, use a smaller image or free some memory"
         )
+    if found is None:  # a forward alone, which only the larger share holds
+        return _Cut(None, "")
     return _Cut(
         found.limit,
         f"activations were computed again on the way back, in {found.stretches} stretches of the forward: that takes "
