@@ -5,8 +5,8 @@
     python -m bench.scans --memory 5GB --keep FOLDER   another budget; phantom and results stay
 
 Each line is one `voxplain explain` as users type it: the scan read from its files, padded to 256 x 256 x 160,
-explained, laid back on its own grid and written. The budget is what a machine of 12 GB offers by itself at most: 85 % of
-what is free.
+explained, laid back on its own grid and written. The budget is at most what a machine of 12 GB offers by itself: 85 %
+of what is free.
 Methods that repeat passes are asked for two or three: memory does not depend on their number, seconds do.
 """
 
@@ -29,8 +29,8 @@ from bench.machine import kind_of
 LIMIT_GB = 12.0
 HEAD = "\n\n| method | peak, GB | seconds |\n|---|---|---|"
 SIZE = (240, 240, 155)
-LAYER = "conv3d_25"
-"""The last convolution but the output: the largest activation of all."""
+LAYER = "activation_24"
+"""The last one before the output, of full size."""
 
 METHODS = (
     "gradient",
