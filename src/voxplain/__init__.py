@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from voxplain.score.target import Regression as Regression
     from voxplain.score.target import target as target
     from voxplain.space.grid import Grid as Grid
+    from voxplain.study.audit import audit as audit
+    from voxplain.study.benchmark import benchmark as benchmark
     from voxplain.study.compare import compare as compare
     from voxplain.study.evaluate import evaluate as evaluate
     from voxplain.study.explain import explain as explain
@@ -61,6 +63,8 @@ __all__ = [
     "Regression",
     "Score",
     "__version__",
+    "audit",
+    "benchmark",
     "compare",
     "evaluate",
     "explain",

@@ -23,6 +23,8 @@ FACE = {
     "Region": "score.target:Region",
     "Regression": "score.target:Regression",
     "Score": "score.score:Score",
+    "benchmark": "study.benchmark:benchmark",
+    "audit": "study.audit:audit",
     "compare": "study.compare:compare",
     "evaluate": "study.evaluate:evaluate",
     "explain": "study.explain:explain",

@@ -16,6 +16,7 @@ SMALL = {
     "tumours": "tumours(side=96)",
     "muscle": "muscle",
     "chest": "chest(side=96)",
+    "signals": "signals(kind='sequence')",
 }
 
 

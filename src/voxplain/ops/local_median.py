@@ -18,7 +18,10 @@ SAMPLES = 8
 
 
 def local_median(x: Float[Tensor, "batch channel *space"]) -> Float[Tensor, "batch channel *space"]:
-    """Images in 2D or 3D without what is smaller than about a sixth of their sides."""
+    """Images in 2D or 3D without what is smaller than about a sixth of their sides.
+
+    At the border, where windows are mirrored, half of that is removed.
+    """
     rank, sides = x.ndim - 2, x.shape[2:]
     cells = [min(CELLS[rank], side) for side in sides]
     places = [_places(side, count, x.device) for side, count in zip(sides, cells, strict=True)]
@@ -32,11 +35,12 @@ def local_median(x: Float[Tensor, "batch channel *space"]) -> Float[Tensor, "bat
 
 
 def _places(side: int, count: int, device: torch.device) -> Tensor:
-    """Voxels (cell, sample) of each cell's window along an axis; windows at the border are moved inside."""
-    half = side / WINDOW / 2
+    """Voxels (cell, sample) of each cell's window along an axis; beyond the border the image is mirrored."""
     centres = (torch.arange(count, device=device) + 0.5) * side / count
     offsets = ((torch.arange(SAMPLES, device=device) + 0.5) / SAMPLES - 0.5) * side / WINDOW
-    return (centres.clamp(half, side - half)[:, None] + offsets).floor().long().clamp(0, side - 1)
+    found = (centres[:, None] + offsets).floor().long()
+    found = torch.where(found < 0, -1 - found, found)
+    return torch.where(found >= side, 2 * side - 1 - found, found)
 
 
 def _along(places: Tensor, axis: int, rank: int) -> Tensor:

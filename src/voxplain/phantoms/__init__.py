@@ -10,6 +10,7 @@ from voxplain.phantoms.lesion import CLASS_NAMES, Phantom, lesion_slices, lesion
 from voxplain.phantoms.muscle import Muscle
 from voxplain.phantoms.plant import Plant
 from voxplain.phantoms.pumpkins import Pumpkins
+from voxplain.phantoms.signals import Signals
 from voxplain.phantoms.tumours import Tumours
 from voxplain.spec import Spec, build
 
@@ -19,6 +20,7 @@ PHANTOMS: dict[str, type[Simulation]] = {
     "tumours": Tumours,
     "muscle": Muscle,
     "chest": Chest,
+    "signals": Signals,
     "plant": Plant,
 }
 """Every simulation of the package by name."""

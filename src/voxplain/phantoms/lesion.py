@@ -141,8 +141,8 @@ def _phantom(
     anatomy = Head.draw(generator).on(grid)
     picture = paint(anatomy, generator)
     radius = float(generator.uniform(*radius_mm))
-    centre = _lesion_centre(anatomy, radius, generator)
-    share = _lesion_share(grid, centre, radius, generator)
+    centre = lesion_centre(anatomy, radius, generator)
+    share = lesion_share(grid, centre, radius, generator)
     grain = 1 + 2 * TEXTURE * smooth_noise(grid, 4.0, generator)
     bright = blend(picture, grain * (WHITE + contrast * generator.uniform(0.85, 1.15)), share)
     values = scan(bright if label else picture, grid, generator, noise=0.03, shading=0.08)
@@ -158,7 +158,7 @@ def _phantom(
     )
 
 
-def _lesion_centre(anatomy: Anatomy, radius: float, generator: np.random.Generator) -> Field:
+def lesion_centre(anatomy: Anatomy, radius: float, generator: np.random.Generator) -> Field:
     """A world position (3,) with `radius` of brain tissue and a margin around it, drawn evenly over the voxels."""
     room = np.minimum.reduce([anatomy.below_brain, anatomy.to_ventricle, _to_edge(anatomy.grid)])
     free = np.argwhere(room >= min(radius + MARGIN_MM, float(room.max())))
@@ -175,7 +175,7 @@ def _to_edge(grid: Grid) -> Field:
     return np.asarray(np.minimum.reduce(np.meshgrid(*steps, indexing="ij")))
 
 
-def _lesion_share(grid: Grid, centre: Field, radius: float, generator: np.random.Generator) -> Field:
+def lesion_share(grid: Grid, centre: Field, radius: float, generator: np.random.Generator) -> Field:
     """Share (i, j, k) of each voxel that the lesion fills: a ball with an uneven rim."""
     voxels = np.stack(np.meshgrid(*map(np.arange, grid.shape), indexing="ij"), axis=-1)
     distance = np.linalg.norm(grid.world(voxels) - centre, axis=-1)
