@@ -12,6 +12,8 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn import functional
 
+from voxplain.ops.ranks import row_ranks
+
 Rule = Literal[
     "threshold", "average", "intersection", "median", "majority", "rank_mean", "variance_weighted", "product"
 ]
@@ -53,7 +55,7 @@ def to_unit_range(values: Float[Tensor, "batch channel *space"]) -> Float[Tensor
 def to_ranks(values: Float[Tensor, "batch channel *space"]) -> Float[Tensor, "batch channel *space"]:
     """Each value's rank within its sample, 0 for the lowest to 1 for the highest, ties at their mean; constant: 0."""
     flat = values.flatten(1)
-    ranks = _ranked(flat)
+    ranks = row_ranks(flat).to(flat.dtype)
     spread = flat.amax(dim=1, keepdim=True) > flat.amin(dim=1, keepdim=True)
     scaled = ranks / max(flat.shape[1] - 1, 1)
     return torch.where(spread, scaled, torch.zeros_like(scaled)).reshape(values.shape)
@@ -151,11 +153,3 @@ def _extremes(values: Tensor) -> tuple[Tensor, Tensor]:
     shape = (-1, *[1] * (values.ndim - 1))
     flat = values.flatten(1)
     return flat.amin(dim=1).reshape(shape), flat.amax(dim=1).reshape(shape)
-
-
-def _ranked(rows: Tensor) -> Tensor:
-    """The place of each number in its row, from 0; equal ones share the mean of theirs."""
-    rows = rows.contiguous()
-    order = rows.sort(dim=1).values
-    below, up_to = (torch.searchsorted(order, rows, right=right) for right in (False, True))
-    return ((below + up_to - 1) / 2).to(rows.dtype)

@@ -20,10 +20,15 @@ class Levels(NamedTuple):
 
 def average_ranks(values: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
     """Ranks 1..n from the smallest up, float64; equal values get the mean of their places, as by SciPy's `rankdata`."""
-    _, place, size = torch.unique(values, return_inverse=True, return_counts=True)
-    last = size.cumsum(0).double()
-    ranks: Tensor = last - (size.double() - 1) / 2
-    return ranks[place]
+    return row_ranks(values[None])[0] + 1
+
+
+def row_ranks(rows: Float[Tensor, "row n"]) -> Float[Tensor, "row n"]:
+    """The place of each number in its row, from 0 for the smallest, float64; equal ones share the mean of theirs."""
+    rows = rows.contiguous()
+    order = rows.sort(dim=1).values
+    below, up_to = (torch.searchsorted(order, rows, right=right) for right in (False, True))
+    return (below + up_to - 1).double() / 2
 
 
 def levels(values: Float[Tensor, " n"], marked: Bool[Tensor, " n"]) -> Levels:
