@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -322,9 +323,10 @@ def test_folders_that_are_none_and_plans_without_cases_are_refused(tmp_path):
         evaluate(plan(), [], tmp_path / "run")
 
 
-def test_cases_given_again_must_be_those_of_the_run(done):
+def test_cases_given_again_must_be_those_of_the_run(done, tmp_path):
+    copy = shutil.copytree(done.folder, tmp_path / "run")
     other = [replace(cases()[0], image=image(99, "c0"))]
-    found = evaluate(done.folder, other, metrics=["deletion(steps=2)"], model=model())
+    found = evaluate(copy, other, metrics=["deletion(steps=2)"], model=model())
     own = [row for row in found.rows() if row["metric"] == "deletion(steps=2)"]
     assert {row["status"] for row in own if not row["control"]} == {"failed"}
     assert all("other voxels than in the run" in row["reason"] for row in own if not row["control"])
