@@ -13,7 +13,13 @@ import pytest
 def view(*arguments: str) -> subprocess.Popen:
     environment = {**os.environ, "BROWSER": "false"}
     command = [sys.executable, "-m", "voxplain", "view", *arguments]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    return subprocess.Popen(command, text=True, env=environment, preexec_fn=heeds_interrupts, **pipes)
+
+
+def heeds_interrupts() -> None:
+    """What a shell starts in the background ignores Ctrl-C, and so would its children."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 @pytest.fixture
