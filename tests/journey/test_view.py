@@ -9,17 +9,19 @@ from urllib.request import urlopen
 
 import pytest
 
+HEEDING = """
+import signal, sys
+from voxplain.cli.main import main
+signal.signal(signal.SIGINT, signal.default_int_handler)
+sys.exit(main(["view", *sys.argv[1:]]))
+"""
+"""The command; it heeds Ctrl-C also in what a shell started in the background, which ignores it."""
+
 
 def view(*arguments: str) -> subprocess.Popen:
     environment = {**os.environ, "BROWSER": "false"}
-    command = [sys.executable, "-m", "voxplain", "view", *arguments]
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    return subprocess.Popen(command, text=True, env=environment, preexec_fn=heeds_interrupts, **pipes)
-
-
-def heeds_interrupts() -> None:
-    """What a shell starts in the background ignores Ctrl-C, and so would its children."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    command = [sys.executable, "-c", HEEDING, *arguments]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
 
 
 @pytest.fixture
