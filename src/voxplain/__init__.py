@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from voxplain.metrics import table as metrics
     from voxplain.phantoms import phantom as phantom
     from voxplain.phantoms import table as phantoms
+    from voxplain.report.feedback import collect as feedback
+    from voxplain.report.feedback_form import write as feedback_form
     from voxplain.report.page import write as report
     from voxplain.report.studies import study as study
     from voxplain.report.study_pumpkin import run_simulation as run_simulation
@@ -68,6 +70,8 @@ __all__ = [
     "compare",
     "evaluate",
     "explain",
+    "feedback",
+    "feedback_form",
     "flow",
     "fuse",
     "influence",

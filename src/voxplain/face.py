@@ -28,6 +28,8 @@ FACE = {
     "compare": "study.compare:compare",
     "evaluate": "study.evaluate:evaluate",
     "explain": "study.explain:explain",
+    "feedback": "report.feedback:collect",
+    "feedback_form": "report.feedback_form:write",
     "flow": "study.flow:flow",
     "fuse": "study.fuse:fuse",
     "influence": "study.influence_run:influence",

@@ -29,6 +29,7 @@ COMMANDS = {
     "compare": "hold maps against each other: methods, models, layers, right and wrong predictions",
     "benchmark": "rank methods on phantoms whose truth is known, by networks that learn them on the spot",
     "report": "write the page of a run folder again",
+    "feedback": "let readers rate maps without knowing their methods, and collect what they say",
     "figure": "draw one figure of a run folder as PNG, PDF or SVG",
     "view": "look at the images and maps of a run folder in the browser, in 2D and 3D",
     "methods": "list the attribution methods",

@@ -90,9 +90,9 @@ def draw(shown: Scene, unit: str, words: str, stock: Stock) -> Markup:
     return _svg(wide + (0 if shown.scale.blank else BAR), len(rows) * (high + NAME), words, parts)
 
 
-def draw_tile(panel: Panel, scale: Scale | None, words: str, stock: Stock) -> Markup:
-    """One plane as small as it is among many, with a flat colour bar below it where it has a `scale`."""
-    factor = TILE / max(panel.size)
+def draw_tile(panel: Panel, scale: Scale | None, words: str, stock: Stock, *, side: float = TILE) -> Markup:
+    """One plane whose longer side has `side` units, with a flat colour bar below it where it has a `scale`."""
+    factor = side / max(panel.size)
     wide, high = (side * factor for side in panel.size)
     parts = [_panel(panel, 0, 0, factor, stock, first=scale is None, named=False)]
     if scale is not None and not scale.blank:
