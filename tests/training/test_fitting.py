@@ -12,6 +12,7 @@ from voxplain.training import fitting
 from voxplain.training.augmentation import Augmentation
 from voxplain.training.fitting import Work, fit_network
 from voxplain.training.keeping import BEST, LAST, Keeper
+from voxplain.training.learner import _optimiser
 from voxplain.training.network import network_spec, new_network
 from voxplain.training.recipe import Recipe
 from voxplain.training.samples import Samples
@@ -252,6 +253,14 @@ def test_every_optimiser_takes_a_step(recipe, samples, tmp_path, optimiser):
     before = new_network(recipe, network_spec(recipe, 2))
     after, _ = fitted(recipe, samples, tmp_path)
     assert not same(before, after)
+
+
+def test_the_first_step_of_rmsprop_is_as_long_as_in_keras_and_matlab(recipe):
+    weight = torch.nn.Parameter(torch.zeros(3))
+    weight.grad = torch.tensor([1e-3, 1.0, -1e3])
+    asked = replace(recipe, optimiser="rmsprop", momentum=0.0, weight_decay=0.0)
+    _optimiser(asked, 1e-3, [{"params": [weight], "lr": 1e-3}]).step()
+    assert weight.tolist() == pytest.approx([-1e-3 / 0.1**0.5, -1e-3 / 0.1**0.5, 1e-3 / 0.1**0.5], rel=1e-4)
 
 
 def test_the_keeper_says_which_score_is_better():
