@@ -25,7 +25,7 @@ from voxplain.data.writing import written_beside
 from voxplain.phantoms import Sample, phantom
 from voxplain.phantoms.plant import Plant, planted
 from voxplain.report.figures import PLAIN, png
-from voxplain.report.overview import COLOURS
+from voxplain.report.figures_labels import LABELS
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "images" / "phantoms.png"
 
@@ -77,7 +77,7 @@ def palette() -> Pillow.Image:
     """Greys, and the outlines' colours as they are and mixed with dark, middle and bright grey at their soft edges."""
     # Pillow matches the upper six bits of a colour: nothing near white may take its place.
     greys = np.array([*np.linspace(0, 245, GREYS - 1), 255])[:, None].repeat(3, axis=1)
-    pure = np.array([to_rgb(colour) for colour in COLOURS[:3]]) * 255
+    pure = np.array([to_rgb(colour) for colour in LABELS[:3]]) * 255
     mixed = [share * pure + (1 - share) * grey for share in (0.4, 0.7) for grey in (0, 110, 230)]
     held = Pillow.new("P", (1, 1))
     held.putpalette(np.concatenate([greys, pure, *mixed]).round().astype(np.uint8).tobytes())
@@ -97,6 +97,7 @@ def made() -> Iterator[list[Tile]]:
     yield [tumour(*kind) for kind in (*seen, ("glioma", "sagittal"))]
     yield list(muscles())
     yield list(films())
+    yield list(signals())
 
 
 def pumpkins() -> Iterator[Tile]:
@@ -144,6 +145,13 @@ def films() -> Iterator[Tile]:
     for cause, image in zip(causes, (head.image, side.image, head.image), strict=True):
         changed, mask = planted(image, cause, np.random.default_rng(3))
         yield Tile(f"planted {cause.kind.replace('_', ' ')}", changed, None if cause.kind == "bias_field" else mask)
+
+
+def signals() -> Iterator[Tile]:
+    """A head of each kind with its feature outlined, in the sequence that shows it."""
+    for kind in ("focal", "diffuse", "sequence", "suppressor", "shortcut"):
+        one = first(f"signals(kind='{kind}')", partial(labelled, "with"), 4)
+        yield Tile(f"signals, {kind}", one.image, one.mask, channel=len(one.image.channels) - 1)
 
 
 def first(spec: str, wanted: Callable[[Sample], bool], seed: int = 1) -> Sample:
@@ -215,7 +223,7 @@ def draw(axes: Axes, tile: Tile) -> None:
     outlined = turned(tile.image, labels[:, :, plane])
     for label in np.unique(outlined[outlined > 0]).astype(int):
         inside = (outlined == label).astype(float)
-        axes.contour(inside, levels=[0.5], colors=COLOURS[(label - 1) % len(COLOURS)], linewidths=0.8)
+        axes.contour(inside, levels=[0.5], colors=LABELS[(label - 1) % len(LABELS)], linewidths=0.8)
 
 
 def turned(image: Image, plane: npt.NDArray[Any]) -> npt.NDArray[Any]:

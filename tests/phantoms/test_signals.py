@@ -10,7 +10,7 @@ from voxplain.phantoms.signals import DOSE, ENHANCED, Signals
 KINDS = [("focal", 2), ("focal", 3), ("diffuse", 2), ("sequence", 2), ("suppressor", 2), ("shortcut", 2)]
 
 NOISE = 0.06
-"""Shading and noise move a mean over a disc of some 60 pixels by less than this share of full scale."""
+"""Shading and noise move a mean over a disc of some 40 pixels by less than this share of full scale."""
 
 
 def values(sample):
@@ -74,22 +74,41 @@ def test_the_other_lesion_tells_nothing_about_the_class():
     assert shares == pytest.approx([0.5, 0.5], abs=0.2)  # two and a half deviations of a mean over 40 coins
 
 
-def test_the_suppressor_cancels_the_dose():
-    signals = Signals(kind="suppressor")
-    lesions, veins = {True: [], False: []}, []
-    for number in range(24):
-        usual, more = (signals.drawn(number, 0, feature=True, other=one) for one in (True, False))
-        inside, vein = usual.mask.values[0] > 0, (usual.image.values != more.image.values)[0]
-        without = signals.drawn(number, 0, feature=False)
-        for feature, one in ((True, usual), (False, without)):
-            lesions[feature].append(np.median(values(one)[0][inside]))
-        np.testing.assert_array_equal(usual.image.values[0][vein], without.image.values[0][vein])
-        veins.append(np.median(values(usual)[0][vein]))
-    assert min(lesions[True]) < max(lesions[False])  # the lesion alone does not decide
-    apart = {feature: np.subtract(found, veins) for feature, found in lesions.items()}
-    assert apart[True].min() > apart[False].max() + 0.1  # its difference from the vein does
-    assert np.mean(apart[True] - apart[False]) == pytest.approx(ENHANCED, abs=NOISE)
-    assert max(veins) - min(veins) > 0.7 * DOSE
+@pytest.fixture(scope="module")
+def suppressed():
+    """Class, and means of lesion and vein without their rims, of 80 heads."""
+    signals, found = Signals(kind="suppressor"), []
+    for number in range(80):
+        one = signals.sample(number, 0)
+        usual, without, more = (
+            signals.drawn(number, 0, feature=feature, other=other)
+            for feature, other in ((True, True), (False, True), (True, False))
+        )
+        changes = values(usual) - values(without), values(more) - values(usual)
+        places = (change > 0.8 * ENHANCED for change in changes)
+        found.append((one.label == "with", *(values(one)[place].mean() for place in places)))
+    return np.array(found).T
+
+
+def test_the_suppressor_cancels_the_dose(suppressed):
+    label, lesion, vein = suppressed[0] > 0, suppressed[1], suppressed[2]
+    apart = lesion - vein
+    assert apart[label].min() > apart[~label].max()  # their difference tells the class
+    assert apart[label].mean() - apart[~label].mean() == pytest.approx(ENHANCED, abs=NOISE)
+    assert np.ptp(vein) > 0.9 * DOSE
+
+
+def test_the_lesion_alone_tells_two_heads_of_three_and_the_vein_alone_chance(suppressed):
+    label, lesion, vein = suppressed[0] > 0, suppressed[1], suppressed[2]
+    best = [max(((one > cut) == label).mean() for cut in one) for one in (lesion, vein)]
+    # (1 + ENHANCED / DOSE) / 2 and one half; the best of 80 cuts, with deviations of 0.055, finds somewhat more
+    assert best == pytest.approx([0.65, 0.5], abs=0.12)
+
+
+def test_the_best_linear_read_out_subtracts_the_whole_vein(suppressed):
+    label, *places = suppressed
+    weights = np.linalg.lstsq(np.stack([*places, np.ones(len(label))], axis=1), label, rcond=None)[0]
+    assert -weights[1] / weights[0] == pytest.approx(1, abs=0.05)  # Haufe et al.; noise in the vein takes a little away
 
 
 def test_a_suppressor_that_shows_more_moves_the_vein_alone():

@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 
-from voxplain.study.benchmark_board import concordance, overall, scored, stability, standings
+from voxplain.study.benchmark_board import concordance, mean_ranks, overall, scored, stability, standings
 from voxplain.study.benchmark_findings import diffuse_finding
-from voxplain.study.benchmark_rows import METRICS, REFUSED
+from voxplain.study.benchmark_rows import METRICS, REFUSED, SHARES
+from voxplain.study.benchmark_words import refused_words, share_words
 
 
 def rows(method, value, *, phantom="focal", seed=0, head=0, chance=0.2, control=False, **more):
@@ -80,8 +81,16 @@ def test_a_method_that_cannot_explain_a_phantom_has_no_place_over_all():
     assert half["skill"] is None
     assert half["mean_rank"] is None
     assert half["refused"] == {"diffuse": "it needs attention"}
+    assert refused_words(half) == "half cannot explain diffuse: it needs attention"
     assert half["phantoms"]["focal"]["value"] == pytest.approx(0.9)
     assert half["empty"] == 0
+
+
+def test_a_method_that_refuses_some_heads_is_not_said_to_refuse_all():
+    made = board({"one": 0.2}) + rows("one", None, head=7, **{REFUSED: True, "reason": "one segment"})
+    (row,) = standings(scored(made), ["focal"])
+    assert (row["heads"], row["refused_heads"]) == (3, {"focal": 1})
+    assert refused_words(row) == "one cannot explain focal (1 of its heads): one segment"
 
 
 def test_the_best_stands_first_and_maps_beside_get_no_rank():
@@ -90,6 +99,32 @@ def test_the_best_stands_first_and_maps_beside_get_no_rank():
     table = standings(scored(made), ["focal"])
     assert [row["method"] for row in table] == ["oracle", "good", "middle", "bad"]
     assert [row["mean_rank"] for row in table] == [None, 1.0, 2.0, 3.0]
+
+
+def test_ranks_that_no_head_turns_have_no_width_and_others_have():
+    fixed = mean_ranks(scored(board({"a": 0.9, "b": 0.5, "c": 0.1}, heads=8)), ["focal"])
+    assert fixed["b"] == {"mean_rank": 2.0, "rank_low": 2.0, "rank_high": 2.0}
+    turned = [row for head in range(20) for name, value in (("a", float(head % 2)), ("b", 0.5))
+              for row in rows(name, value, head=head, chance=0.0)]  # fmt: skip
+    found = mean_ranks(scored(turned), ["focal"])["a"]
+    half = 1.96 * 0.5 / np.sqrt(20)  # the normal interval of a mean of 20 coins, 1 or 2
+    assert found["mean_rank"] == 1.5
+    assert (found["rank_high"] - found["rank_low"]) / 2 == pytest.approx(half, rel=0.15)
+
+
+def test_shares_are_told_and_do_not_count():
+    made = rows("one", 0.6)
+    shares = [{**made[0], "metric": name, "value": value} for name, value in zip(SHARES, (0.5, 0.3), strict=True)]
+    twice = [{**one, "case": "other", "value": one["value"] + 0.2} for one in shares]
+    lacking = {**shares[0], "value": None, "status": "not applicable", "reason": "the map has no values but 0"}
+    found = scored([*made, *shares, *twice, lacking])
+    assert found["one"].of("focal") == pytest.approx({"focal-0-0": 0.5})
+    assert found["one"].empty == found["one"].failed == 0
+    (row,) = standings(found, ["focal"])
+    assert row["shares"] == {"focal": pytest.approx({"share_in_feature": 0.6, "share_beside": 0.4})}
+    assert [*share_words([row], "focal")] == [
+        "focal: of a map's size, whatever its sign, what else there is holds from 40% (one) to 40% (one)"
+    ]
 
 
 def test_equal_orders_in_all_seeds_are_stable():

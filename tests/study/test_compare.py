@@ -17,7 +17,7 @@ from voxplain.data.nifti import read_nifti
 from voxplain.errors import FileError, InputError
 from voxplain.ops.top_share import among_top, top_overlap
 from voxplain.space.grid import Grid
-from voxplain.study.compare import agreement_file, compare
+from voxplain.study.compare import agreement_file, compare, comparison_name
 from voxplain.study.compare_groups import Sides, is_right, sides, told_apart
 from voxplain.study.compare_maps import agreement, alike
 from voxplain.study.evaluate import evaluate
@@ -222,6 +222,22 @@ def test_maps_of_different_classes_answer_different_questions(tmp_path):
     rows = compare(second, third).rows
     assert [row["spearman"] for row in rows] == [None, None]
     assert all("predict different classes" in row["reason"] for row in rows)
+
+
+def test_comparisons_with_several_models_are_kept_beside_each_other(tmp_path):
+    for place, seed in (("own/run", 0), ("a/run", 1), ("b/run", 2)):
+        run(replace(plan("gradient", "input_x_gradient"), model=model(seed=seed)), cases(1), tmp_path / place)
+    own, first, second = (tmp_path / place / "run" for place in ("own", "a", "b"))
+    found = [compare(own, other) for other in (None, first, second, first)]
+    names = [one.name for one in found]
+    assert names[:2] == ["comparison", "comparison-run"]
+    assert names[2].startswith("comparison-run-")  # another model in a folder of the same name
+    assert names[3] == names[1]
+    assert comparison_name(own, second) == names[2]
+    for name, one in zip(names[:3], found, strict=False):
+        assert json.loads((own / f"{name}.json").read_text())["against"] == one.summary["against"]
+        with (own / f"{name}.csv").open() as stream:
+            assert len(list(csv.DictReader(stream))) == len(one.rows)
 
 
 def test_a_case_with_other_voxels_is_left_out_and_named(strong, tmp_path):

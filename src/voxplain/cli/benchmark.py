@@ -55,21 +55,20 @@ def run(chosen: argparse.Namespace) -> int:
             say=say,
             tick=tick,
         )
-        figures = write(found.folder)
-    _tell(chosen, found, figures)
+        page = write(found.folder)
+    _tell(chosen, found, page)
     return 3 if found.failed else 0
 
 
-def _tell(chosen: argparse.Namespace, found: "Leaderboard", figures: list[Path]) -> None:
+def _tell(chosen: argparse.Namespace, found: "Leaderboard", page: Path) -> None:
     from voxplain.data.writing import json_text
     from voxplain.study.benchmark import BOARD, TABLE
     from voxplain.study.benchmark_words import board_words
 
     if chosen.json:
-        files = {"out": str(found.folder), "figures": list(map(str, figures)), "failed": found.failed}
+        files = {"out": str(found.folder), "page": str(page), "failed": found.failed}
         print(json_text({**files, **found.result}, indent=1))
         return
     print("\n".join(board_words(found.result)))
     print(f"leaderboard: {found.folder / BOARD}; table: {found.folder / TABLE}")
-    for figure in figures:
-        print(f"figure: {figure}")
+    print(f"page: {page}")

@@ -11,7 +11,8 @@ EXAMPLE = """examples:
   voxplain compare strong/ --against weak/
 
 Reads run folders of voxplain explain or evaluate; no model is needed. Methods are held against methods, layers against
-layers, right predictions against wrong ones (where cases have labels), and maps of two models over the same cases."""
+layers, right predictions against wrong ones (where cases have labels), and maps of two models over the same cases.
+Comparisons with several other models are kept beside each other, each with a page of its own."""
 
 
 def add(parser: argparse.ArgumentParser, name: str) -> None:
@@ -44,6 +45,6 @@ def run(chosen: argparse.Namespace) -> int:
         print(json_text({"out": str(chosen.run_folder), "page": str(written), **found.summary}, indent=1))
         return 0
     print("\n".join(comparison_words(found.summary)))
-    print(f"rows: {chosen.run_folder / 'comparison.csv'}")
+    print(f"rows: {chosen.run_folder / f'{found.name}.csv'}")
     print(f"page: {written}")
     return 0

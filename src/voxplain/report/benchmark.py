@@ -1,69 +1,80 @@
-"""The figures of a benchmark: skill of every method on every phantom with its mean rank, and which ranks differ."""
+"""The page of a benchmark: the leaderboard, what it rests on, and what it does not say; it loads nothing."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
+from voxplain.data.writing import written_beside
 from voxplain.errors import FileError
-from voxplain.report.evaluation_figures import draw_table
-from voxplain.report.figures import Picture, save
-from voxplain.report.figures_statistics import draw_critical_difference
+from voxplain.report.benchmark_figures import draw_planted, draw_ranks, draw_shares, draw_skill, draw_standings
+from voxplain.report.pages import Picture, environment, pictured
 from voxplain.study.benchmark import BOARD
-from voxplain.study.ranking import Ranking
+from voxplain.study.benchmark_networks import TASKS
+from voxplain.study.benchmark_words import finding_words, network_words, refused_words, share_words, stability_words
 
-MOST_RANKED = 20
-"""Methods up to which the lines of ranks can be read; more have their ranks in the figure of skills alone."""
+PAGE = "benchmark.html"
+FOLDER = "benchmark"
+"""Below the figures."""
+
+Table = Mapping[str, Any]
 
 
-def write(folder: Path) -> list[Path]:
-    """Draw the figures of a benchmark's folder into figures/ below it; returns their paths."""
+def write(folder: str | Path) -> Path:
+    """Write `report/benchmark.html` and the figures it shows, from `leaderboard.json`; returns the page.
+
+    Raises `FileError` where there is no finished benchmark.
+    """
+    folder = Path(folder)
     result = _read(folder)
-    pictures = {"skill": draw_skill(result)} if result["standings"] else {}
-    if result["ranking"] is not None and len(result["ranking"]["mean_ranks"]) <= MOST_RANKED:
-        pictures["ranks"] = draw_ranks(result)
-    return [save(picture, folder / "figures" / f"{name}.png") for name, picture in pictures.items()]
+    tasks = [TASKS[name] for name in result["request"]["phantoms"]]
+    shares = [task for task in tasks if any(task.name in row["shares"] for row in result["standings"])]
+    context = {
+        "name": folder.resolve().name,
+        "result": result,
+        "tasks": tasks,
+        "planted": pictured(folder, FOLDER, "planted", draw_planted(tasks), "heads with and without the feature"),
+        "pictures": [*_pictures(folder, result)],
+        "swaps": [(one, network_words(one)) for one in result["networks"]],
+        "refused": [refused_words(row) for row in result["standings"] if row["refused"]],
+        "cliques": _cliques(result),
+        "stability": [*stability_words(result["stability"])],
+        "finding": [*finding_words(result["diffuse_finding"])],
+        "shares": [(task, [*share_words(result["standings"], task.name)], _shared(folder, result, task.name))
+                   for task in shares],
+    }  # fmt: skip
+    path = folder / "report" / PAGE
+    with written_beside(path) as beside:
+        beside.write_text(environment().get_template(PAGE).render(context), encoding="utf-8")
+    return path
 
 
-def _read(folder: Path) -> Mapping[str, Any]:
+def _read(folder: Path) -> Table:
     try:
-        found: Mapping[str, Any] = json.loads((folder / BOARD).read_text(encoding="utf-8"))
+        return dict(json.loads((folder / BOARD).read_text("utf-8")))
     except (OSError, ValueError) as error:
-        raise FileError(f"{BOARD!r} in {folder.name!r} must be readable; run voxplain benchmark first") from error
-    return found
+        raise FileError(f"{str(folder)!r} has no readable {BOARD}; make it with: voxplain benchmark") from error
 
 
-def draw_skill(result: Mapping[str, Any]) -> Picture:
-    """One row a method, the best first, one column a phantom and one for all: 1 (dark) is the ground truth itself."""
-    phantoms = list(result["ranked_phantoms"])
-    rows = result["standings"]
-    table = np.array([[_number(row["skill"]), *(_of(row, name) for name in phantoms)] for row in rows])
-    names = [_name(row) for row in rows]
-    seeds, heads = result["request"]["seeds"], result["request"]["heads"]
-    title = f"Skill over {seeds} x {heads} heads a phantom"
-    told = f"{result['skill']}; in brackets: maps that ask no network; '–': the method cannot explain the phantom"
-    return draw_table(table, names, ["all", *phantoms], title=title, told=told, limits=(-1.0, 1.0))
+def _pictures(folder: Path, result: Table) -> Iterator[Picture]:
+    if not result["standings"]:
+        return
+    yield pictured(folder, FOLDER, "standings", draw_standings(result), "skill and mean rank of every method")
+    yield pictured(folder, FOLDER, "skill", draw_skill(result), "skill of every method on every phantom")
+    ranks = draw_ranks(result)
+    if ranks is not None:
+        yield pictured(folder, FOLDER, "ranks", ranks, "mean ranks, with bars that join methods that do not differ")
 
 
-def draw_ranks(result: Mapping[str, Any]) -> Picture:
-    """Mean ranks of the methods over heads, with bars that join those that do not differ."""
-    told = {**result["ranking"], "cliques": tuple(map(tuple, result["ranking"]["cliques"]))}
-    return draw_critical_difference(Ranking(**told), title="Ranks by skill over all heads of the benchmark")
+def _shared(folder: Path, result: Table, phantom: str) -> Picture | None:
+    drawn = draw_shares(result, phantom)
+    words = f"where maps of {phantom} lie"
+    return None if drawn is None else pictured(folder, FOLDER, f"shares-{phantom}", drawn, words)
 
 
-def _name(row: Mapping[str, Any]) -> str:
-    rank = "" if row["mean_rank"] is None else f", rank {row['mean_rank']:.1f}"
-    return f"[{row['method']}]" if row["control"] else f"{str(row['method']).partition('(of=')[0]}{rank}"
-
-
-def _number(value: float | None) -> float:
-    return np.nan if value is None else round(value, 2) + 0.0  # no minus zero
-
-
-def _of(row: Mapping[str, Any], phantom: str) -> float:
-    found = row["phantoms"].get(phantom)
-    return np.nan if found is None else _number(float(found["value"]))
+def _cliques(result: Table) -> Sequence[Sequence[str]]:
+    """Groups of methods of which no two differ."""
+    ranking = result["ranking"]
+    return [] if ranking is None else [list(map(str, one)) for one in ranking["cliques"]]

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,15 +22,13 @@ from voxplain.report.figures_rows import draw_comparison, draw_methods
 from voxplain.report.figures_runs import CaseMaps, case_maps, case_names
 from voxplain.report.figures_view import Shown
 from voxplain.report.pages import Picture, environment, pictured
-from voxplain.study.compare import agreement_file
+from voxplain.study.compare import agreement_file, comparison_name
 from voxplain.study.compare_words import KINDS, SHORT, pair_words, prediction_words
 from voxplain.study.evaluate_words import p_words
 from voxplain.study.plan import file_name
 from voxplain.types import Quantity
 
-PAGE = "comparison.html"
-FOLDER = "comparison"
-"""Below the run's figures."""
+TEMPLATE = "comparison.html"
 
 COLUMNS = 4
 """Pictures in a row of methods."""
@@ -38,6 +37,8 @@ MOST_SIDE = 3
 """Cases with right and with wrong predictions that are drawn beside each other."""
 
 Table = Mapping[str, Any]
+Draw = Callable[[str, Figure, str], Picture]
+"""A figure's name, the figure, and what it shows -> the figure as the page shows it."""
 
 
 @dataclass(frozen=True)
@@ -50,48 +51,51 @@ class Block:
 
 
 def write(run_folder: str | Path, against: str | Path | None = None, *, cases: int = 4) -> Path:
-    """Write `report/comparison.html` and the figures it shows, from comparison.json of a run folder; returns the page.
+    """Write the page of a comparison into `report/` of a run folder, and the figures it shows; returns the page.
 
-    The maps of so many `cases` are drawn side by side. Raises `FileError` where nothing was compared.
+    It is called as `study.compare.comparison_name` says. The maps of so many `cases` are drawn side by side. Raises
+    `FileError` where nothing was compared.
     """
-    folder = Path(run_folder)
-    found = _found(folder)
+    folder, name = Path(run_folder), comparison_name(run_folder, against)
+    found = _found(folder, name)
     run, other = read_run(folder), None if against is None else read_run(Path(against))
-    blocks = [*_pairs(folder, run, found, cases)]
-    blocks += [*_models(folder, run, other, found, cases)] if other is not None else []
-    blocks += [*_predictions(folder, run, found)]
+    draw = partial(pictured, folder, name)
+    blocks = [*_pairs(draw, folder, run, found, cases)]
+    blocks += [*_models(draw, run, other, found, cases)] if other is not None else []
+    blocks += [*_predictions(draw, folder, run, found)]
     context = {
         "name": folder.resolve().name,
+        "files": name,
         "measures": [(SHORT[name], words) for name, words in found["measures"].items()],
         "blocks": blocks,
         "notes": found["notes"],
     }
-    path = folder / "report" / PAGE
+    path = folder / "report" / f"{name}.html"
     with written_beside(path) as beside:
-        beside.write_text(environment().get_template(PAGE).render(context), encoding="utf-8")
+        beside.write_text(environment().get_template(TEMPLATE).render(context), encoding="utf-8")
     return path
 
 
-def _found(folder: Path) -> Table:
+def _found(folder: Path, name: str) -> Table:
     try:
-        return dict(json.loads((folder / "comparison.json").read_text("utf-8")))
+        return dict(json.loads((folder / f"{name}.json").read_text("utf-8")))
     except (OSError, ValueError) as error:
-        raise FileError(f"{str(folder)!r} has no readable comparison.json; make it with: voxplain compare") from error
+        raise FileError(f"{str(folder)!r} has no readable {name}.json; make it with: voxplain compare") from error
 
 
-def _pairs(folder: Path, run: Run, found: Table, cases: int) -> Iterator[Block]:
+def _pairs(draw: Draw, folder: Path, run: Run, found: Table, cases: int) -> Iterator[Block]:
     """Methods against methods and layers against layers."""
     for kind in ("methods", "layers"):
         own = [one for one in found["pairs"] if one["kind"] == kind]
         for target in dict.fromkeys(one["target"] for one in own):
             pairs = [one for one in own if one["target"] == target]
-            pictures = [*_matrices(folder, kind, target, pairs)]
+            pictures = [*_matrices(draw, kind, target, pairs)]
             for name in case_names(run)[:cases]:
-                pictures += _case(folder, run, kind, name, target)
+                pictures += _case(draw, folder, run, kind, name, target)
             yield Block(f"{KINDS[kind].capitalize()}: {target}", [*map(pair_words, pairs)], pictures)
 
 
-def _matrices(folder: Path, kind: str, target: str, pairs: Sequence[Table]) -> Iterator[Picture]:
+def _matrices(draw: Draw, kind: str, target: str, pairs: Sequence[Table]) -> Iterator[Picture]:
     names = list(dict.fromkeys(one[side] for one in pairs for side in ("first", "second")))
     for measure, short in SHORT.items():
         table = np.full((len(names), len(names)), np.nan)
@@ -101,10 +105,10 @@ def _matrices(folder: Path, kind: str, target: str, pairs: Sequence[Table]) -> I
             table[place] = table[place[::-1]] = np.nan if one[measure] is None else one[measure]["value"]
         told = "mean over patients; intervals stand in the list"
         picture = draw_table(table, names, names, title=f"{short}: {KINDS[kind]}", told=told, limits=(-1, 1))
-        yield pictured(folder, FOLDER, f"{kind}-{file_name(target)}-{measure}", picture, f"{short} of all pairs")
+        yield draw(f"{kind}-{file_name(target)}-{measure}", picture, f"{short} of all pairs")
 
 
-def _case(folder: Path, run: Run, kind: str, name: str, target: str) -> Iterator[Picture]:
+def _case(draw: Draw, folder: Path, run: Run, kind: str, name: str, target: str) -> Iterator[Picture]:
     """The maps of one case side by side; of methods with where they agree, of layers with shared colour limits."""
     try:
         found = case_maps(run, name, target=target)
@@ -118,7 +122,7 @@ def _case(folder: Path, run: Run, kind: str, name: str, target: str) -> Iterator
         rows = {method: [Shown.of(one, one.layer) for one in found.of_method(method)] for method in _layered(found)}
         width = min(map(len, rows.values()))
         picture = draw_comparison(found.image, {key: one[:width] for key, one in rows.items()}, title=title)
-    yield pictured(folder, FOLDER, f"{kind}-{file_name(name)}-{file_name(target)}", picture, f"{kind} of case {name}")
+    yield draw(f"{kind}-{file_name(name)}-{file_name(target)}", picture, f"{kind} of case {name}")
 
 
 def _first_layers(found: CaseMaps) -> list[Shown]:
@@ -137,7 +141,7 @@ def _agreement(folder: Path, case: str, target: str) -> Iterator[Shown]:
         yield Shown("agreement", read_nifti(file).values[0], Quantity.MASK, "share of the methods that point here")
 
 
-def _models(folder: Path, run: Run, other: Run, found: Table, cases: int) -> Iterator[Block]:
+def _models(draw: Draw, run: Run, other: Run, found: Table, cases: int) -> Iterator[Block]:
     """The same method of both models: what the numbers say, and the maps with the limits of a row shared."""
     told, own = found["against"], [one for one in found["pairs"] if one["kind"] == "models"]
     lines = [f"First {told['first']}, second {told['second']}.", *map(pair_words, own)]
@@ -145,11 +149,11 @@ def _models(folder: Path, run: Run, other: Run, found: Table, cases: int) -> Ite
         ends = "" if one["low"] is None else f" (95 % {one['low']:.3g} to {one['high']:.3g})"
         difference = f"{one['metric']} of {one['method']}: first less second {one['difference']:.3g}{ends}"
         lines.append(f"{difference}, p {p_words(one['p_holm'])}")
-    pictures = [one for name in case_names(run)[:cases] for one in _both(folder, run, other, name)]
+    pictures = [one for name in case_names(run)[:cases] for one in _both(draw, run, other, name)]
     yield Block("The two models", lines, pictures)
 
 
-def _both(folder: Path, run: Run, other: Run, name: str) -> Iterator[Picture]:
+def _both(draw: Draw, run: Run, other: Run, name: str) -> Iterator[Picture]:
     if name not in case_names(other):
         return
     ours = case_maps(run, name)
@@ -166,12 +170,10 @@ def _both(folder: Path, run: Run, other: Run, name: str) -> Iterator[Picture]:
         said = [f"{side}: {one.predicted or 'no class'}" for side, one in (("first", ours), ("second", theirs))]
         title = f"{name}, left the first model, right the second; predicted {', '.join(said)}"
         words = f"maps of both models for case {name}"
-        yield pictured(
-            folder, FOLDER, f"models-{file_name(name)}", draw_comparison(ours.image, rows, title=title), words
-        )
+        yield draw(f"models-{file_name(name)}", draw_comparison(ours.image, rows, title=title), words)
 
 
-def _predictions(folder: Path, run: Run, found: Table) -> Iterator[Block]:
+def _predictions(draw: Draw, folder: Path, run: Run, found: Table) -> Iterator[Block]:
     """Right against wrong predictions."""
     if not found["predictions"]:
         return
@@ -179,5 +181,5 @@ def _predictions(folder: Path, run: Run, found: Table) -> Iterator[Block]:
     for side in (True, False):
         chosen += [name for name in case_names(run) if found["right"].get(name) is side][:MOST_SIDE]
     picture: Figure = matrix_from_run(folder, chosen, title="right predictions, then wrong ones (red)", shared=True)
-    shown = [pictured(folder, FOLDER, "right-and-wrong", picture, "maps of right and of wrong predictions")]
+    shown = [draw("right-and-wrong", picture, "maps of right and of wrong predictions")]
     yield Block("Right against wrong predictions", [*map(prediction_words, found["predictions"])], shown)

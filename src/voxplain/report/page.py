@@ -1,7 +1,7 @@
 """The page of a run folder: one HTML file that holds everything it shows and loads nothing, and JSON beside it."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -35,8 +35,8 @@ MOST_FIGURES = 40
 MOST_WORKERS = 4
 """Cases that are worked on at the same time; each holds its image and one map in memory."""
 
-BESIDE = ("evaluation.html", "comparison.html")
-"""Pages that may lie beside this one."""
+BESIDE = (("evaluation", "Every metric with tests and figures"), ("comparison", "Maps held against each other"))
+"""Pages that may lie beside this one, and what they show; behind a hyphen stands what a comparison was made with."""
 
 
 @dataclass(frozen=True)
@@ -126,11 +126,19 @@ def _context(
         "volumes": volumes.markup,
         "policy": volumes.policy,
         "measures": [one for one in measures if not one.case],
-        "beside": [name for name in BESIDE if (run.folder / "report" / name).is_file()],
+        "beside": [*_beside(run.folder / "report")],
         "per_case": any(one.case for one in measures),
         "scorecard": scorecard(tally(cases), measures),
         "citations": _citations(cards, measures),
     }
+
+
+def _beside(folder: Path) -> Iterator[tuple[str, str]]:
+    """Pages of a report's folder and what they show."""
+    for name, words in BESIDE:
+        for path in sorted(folder.glob(f"{name}*.html")):
+            other = path.stem.removeprefix(name).removeprefix("-")
+            yield path.name, f"{words}, and against {other}" if other else words
 
 
 def _citations(cards: Sequence[MapCard], measures: Sequence[Measure]) -> list[tuple[str, str]]:

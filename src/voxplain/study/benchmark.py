@@ -16,7 +16,7 @@ from voxplain.study.benchmark_board import board_ranking, scored, shows_nothing,
 from voxplain.study.benchmark_findings import diffuse_finding
 from voxplain.study.benchmark_methods import chosen_methods
 from voxplain.study.benchmark_networks import TASKS, Task, trained
-from voxplain.study.benchmark_rows import BESIDE, METRICS, Measuring, head_numbers, measure_head
+from voxplain.study.benchmark_rows import BESIDE, MEASURED, METRICS, Measuring, head_numbers, measure_head
 from voxplain.study.benchmark_swap import SWAPPED, swapped
 from voxplain.study.evaluate_rows import MetricRows
 from voxplain.study.rows import Row
@@ -123,7 +123,7 @@ def _folder(out: Path) -> Path:
     """The folder, made; refused where it holds files of something else."""
     if out.exists() and not out.is_dir():
         raise FileError(f"output folder {out.name!r} must be a folder, got a file")
-    known = {"networks", "metrics.jsonl", BOARD, TABLE, "figures"}
+    known = {"networks", "metrics.jsonl", BOARD, TABLE, "figures", "report"}
     if out.exists() and any(out.iterdir()) and not known & {one.name for one in out.iterdir()}:
         raise FileError(f"output folder {out.name!r} must be empty or of a benchmark; choose another --out")
     try:
@@ -160,7 +160,7 @@ def _of_request(store: MetricRows, asked: Mapping[str, Any]) -> Iterator[Row]:
     heads = {f"{number:05d}" for number in head_numbers(asked["heads"])}
     for row in store.rows():
         fits = row["method"] in names and row["phantom"] in asked["phantoms"] and row["seed"] < asked["seeds"]
-        if fits and row["metric"] in METRICS and str(row["case"])[-5:] in heads:
+        if fits and row["metric"] in MEASURED and str(row["case"])[-5:] in heads:
             yield row
 
 
@@ -168,7 +168,8 @@ def _write(folder: Path, result: Mapping[str, Any]) -> None:
     with written_beside(folder / BOARD) as beside:
         beside.write_text(json_text(result, indent=1) + "\n", encoding="utf-8")
     phantoms = result["ranked_phantoms"]
-    names = ("method", "control", "skill", "low", "high", "mean_rank", "heads", "empty", "failed", "seconds")
+    names = ("method", "control", "skill", "low", "high", "mean_rank", "rank_low", "rank_high", "heads", "empty",
+             "failed", "seconds")  # fmt: skip
     with written_beside(folder / TABLE) as beside, beside.open("w", newline="", encoding="utf-8") as stream:
         writer = csv.writer(stream)
         writer.writerow([*names, *METRICS, *phantoms])

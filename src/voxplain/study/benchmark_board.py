@@ -14,11 +14,14 @@ from typing import Any
 import numpy as np
 from scipy.stats import rankdata
 
-from voxplain.study.benchmark_rows import METRICS, REFUSED
+from voxplain.study.benchmark_rows import METRICS, REFUSED, SHARES
 from voxplain.study.rows import Row
-from voxplain.study.statistics import Floats, mean, ranked
+from voxplain.study.statistics import Floats, complete, mean, ranked
 from voxplain.study.statistics_disagreement import kendall
 from voxplain.training.intervals import intervals, ratio
+
+NO_RANK = {"mean_rank": None, "rank_low": None, "rank_high": None}
+"""Of a map beside the methods, and of a method without a skill on every phantom."""
 
 
 @dataclass
@@ -30,12 +33,15 @@ class Scored:
     """Phantom and seed -> head -> skill."""
     values: dict[str, list[float]] = field(default_factory=dict)
     """Metric -> the numbers themselves of all heads."""
+    shares: dict[str, dict[str, list[float]]] = field(default_factory=dict)
+    """Phantom -> share of the map's size in the feature, and in what else there is -> the numbers of its heads."""
     empty: int = 0
     """Heads whose map shows nothing that counts as evidence."""
     failed: int = 0
     seconds: list[float] = field(default_factory=list)
     refused: dict[str, str] = field(default_factory=dict)
-    """Phantom -> why the method cannot explain it."""
+    """Phantom -> why the method cannot explain it, or some heads of it."""
+    refused_heads: dict[str, set[str]] = field(default_factory=dict)
 
     def of(self, phantom: str, seed: int | None = None) -> dict[str, float]:
         """Head -> skill on a phantom, of all seeds or of one."""
@@ -55,23 +61,35 @@ def scored(rows: Iterable[Row]) -> dict[str, Scored]:
     for row in rows:
         one = found[str(row["method"])]
         one.control = bool(row["control"])
-        phantom = str(row["phantom"])
         if row.get(REFUSED):
-            one.refused[phantom] = str(row["reason"])
-            continue
-        if row["status"] == "failed" and row["value"] is None and not shows_nothing(row):
+            one.refused[str(row["phantom"])] = str(row["reason"])
+            one.refused_heads.setdefault(str(row["phantom"]), set()).add(str(row["case"]))
+        elif row["metric"] in SHARES:
+            _add_share(one, row)
+        elif row["status"] == "failed" and row["value"] is None and not shows_nothing(row):
             one.failed += 1
-            continue
-        parts[str(row["method"]), phantom, int(row["seed"]), str(row["case"])].append(_share(row))
-        one.empty += row["value"] is None and row["metric"] == METRICS[0]
-        if row["value"] is not None:
-            one.values.setdefault(str(row["metric"]), []).append(float(row["value"]))
-        if row.get("map_seconds") is not None and row["metric"] == METRICS[0]:
-            one.seconds.append(float(row["map_seconds"]))
+        else:
+            _add_number(one, row)
+            parts[str(row["method"]), str(row["phantom"]), int(row["seed"]), str(row["case"])].append(_share(row))
     for (name, phantom, seed, case), shares in parts.items():
         if len(shares) == len(METRICS):
             found[name].skills.setdefault((phantom, seed), {})[case] = float(np.mean(shares))
     return dict(found)
+
+
+def _add_share(one: Scored, row: Row) -> None:
+    if row["value"] is not None:
+        shares = one.shares.setdefault(str(row["phantom"]), {})
+        shares.setdefault(str(row["metric"]), []).append(float(row["value"]))
+
+
+def _add_number(one: Scored, row: Row) -> None:
+    first = row["metric"] == METRICS[0]
+    one.empty += row["value"] is None and first
+    if row["value"] is not None:
+        one.values.setdefault(str(row["metric"]), []).append(float(row["value"]))
+    if row.get("map_seconds") is not None and first:
+        one.seconds.append(float(row["map_seconds"]))
 
 
 def shows_nothing(row: Row) -> bool:
@@ -92,10 +110,8 @@ def standings(found: Mapping[str, Scored], phantoms: Sequence[str]) -> list[dict
 
     Methods that lack a phantom have no skill over all and stand behind.
     """
-    rows = [_standing(name, one, phantoms) for name, one in found.items()]
-    ranking = board_ranking(found, phantoms)
-    places = {} if ranking is None else ranking.mean_ranks
-    rows = [{**row, "mean_rank": places.get(row["method"])} for row in rows]
+    places = mean_ranks(found, phantoms)
+    rows = [{**_standing(name, one, phantoms), **places.get(name, NO_RANK)} for name, one in found.items()]
     return sorted(rows, key=lambda row: (row["skill"] is None, -(row["skill"] or 0.0)))
 
 
@@ -109,12 +125,15 @@ def _standing(name: str, one: Scored, phantoms: Sequence[str]) -> dict[str, Any]
         "high": high,
         "phantoms": {phantom: mean(own).to_table() for phantom in phantoms if (own := one.of(phantom))},
         "metrics": {metric: float(np.mean(values)) for metric, values in one.values.items()},
+        "shares": {phantom: {share: float(np.mean(own)) for share, own in shares.items()}
+                   for phantom, shares in one.shares.items()},
         "heads": sum(len(heads) for heads in one.skills.values()),
         "empty": one.empty,
         "failed": one.failed,
         "seconds": float(np.median(one.seconds)) if one.seconds else None,
         "refused": dict(one.refused),
-    }
+        "refused_heads": {phantom: len(heads) for phantom, heads in one.refused_heads.items()},
+    }  # fmt: skip
 
 
 def overall(
@@ -151,10 +170,31 @@ def contestants(found: Mapping[str, Scored], phantoms: Sequence[str]) -> list[st
 
 def board_ranking(found: Mapping[str, Scored], phantoms: Sequence[str]) -> Any:
     """Methods ranked within each head over all phantoms, as `study.ranking` ranks; None for fewer than two."""
+    return ranked(_by_head(found, phantoms), "higher")
+
+
+def mean_ranks(found: Mapping[str, Scored], phantoms: Sequence[str]) -> dict[str, dict[str, float | None]]:
+    """Method -> its mean rank over heads, 1 for one that is best in every head, with the ends of its 95 % interval.
+
+    The interval is by the bootstrap over heads; empty where fewer than two methods or heads are ranked.
+    """
+    names, table = complete(_by_head(found, phantoms))
+    if len(names) < 2 or len(table) < 2:
+        return {}
+    ranks = np.stack([rankdata(-row) for row in table])
+    ends = intervals(ranks, lambda sums: dict(zip(names, sums.T / len(ranks), strict=True)), seed=0)["intervals"]
+    means = ranks.mean(axis=0)
+    return {
+        name: {"mean_rank": float(at), "rank_low": ends[name][0], "rank_high": ends[name][1]}
+        for name, at in zip(names, means, strict=True)
+    }
+
+
+def _by_head(found: Mapping[str, Scored], phantoms: Sequence[str]) -> dict[str, dict[str, float]]:
+    """Method -> head -> skill, of the methods that have one on every phantom; equal to rounding is tied."""
     names = contestants(found, phantoms)
     heads = {name: {head: s for phantom in phantoms for head, s in found[name].of(phantom).items()} for name in names}
-    rounded = {name: {head: round(value, 12) for head, value in own.items()} for name, own in heads.items()}
-    return ranked(rounded, "higher")
+    return {name: {head: round(value, 12) for head, value in own.items()} for name, own in heads.items()}
 
 
 @dataclass(frozen=True)

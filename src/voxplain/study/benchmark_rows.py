@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -28,6 +29,17 @@ from voxplain.types import Quantity
 
 METRICS = ("relevance_mass", "relevance_rank", "auprc", "auroc", "pointing_game")
 """What a map is held against the ground truth by; all are 1 for the ground truth itself."""
+
+IN_FEATURE, BESIDE_FEATURE = "share_in_feature", "share_beside"
+"""Shares of a map's size, whatever its sign, that lie in the feature and in what else an image holds; no part of the
+skill."""
+
+SHARES = (IN_FEATURE, BESIDE_FEATURE)
+
+MEASURED = (*METRICS, *SHARES)
+
+SIZE = "relevance_mass(sign='absolute')"
+"""What both shares are measured by."""
 
 ORACLE = "oracle"
 """The ground truth as a map: no method can be better."""
@@ -54,6 +66,15 @@ class Measuring:
         return Explainer(self.network.model, self.network.prepare, seed=self.network.seed, references=self.references)
 
 
+class Held(NamedTuple):
+    """One number that maps get."""
+
+    name: str
+    asked: Asked
+    mask: Image
+    """What maps are held against."""
+
+
 def head_numbers(heads: int) -> range:
     """The numbers of the heads that are explained: behind those that networks learn from."""
     return range(UNSEEN, UNSEEN + heads)
@@ -63,19 +84,34 @@ def measure_head(job: Measuring, number: int) -> None:
     """Find what is missing of the numbers of one head that has the feature, and of the maps beside."""
     network = job.network
     sample = network.task.simulation.drawn(number, network.seed, feature=True, other=True)
-    row, shown = head_row(network, number), _shown(job, sample)
-    asked = asked_metrics(METRICS)
-    missing = [one for one in job.methods if _lacks(job, row, text(one), asked, shown)]
-    beside = [name for name in BESIDE if _lacks(job, row, name, asked, shown)]
+    row, shown, held = head_row(network, number), _shown(job, sample), _held(network, number, sample)
+    missing = [one for one in job.methods if _lacks(job, row, text(one), held, shown)]
+    beside = [name for name in BESIDE if _lacks(job, row, name, held, shown)]
     if not missing and not beside:
         return
     ready = job.explainer.ready(sample.image, sample.mask)
-    subject = Subject(row, sample.mask)
     found = [one for one in maps_beside(sample, ready) if one.attribution.method in beside]
-    rows = [*map_rows(subject, found, asked)]
+    rows = [*_held_against(row, found, held)]
     for method in missing:
-        rows += _method_rows(job, ready, subject, method, asked)
+        rows += _method_rows(job, ready, row, method, held)
     job.store.add([{**one, "key": _key(shown, str(one["method"]), str(one["metric"]))} for one in rows])
+
+
+def _held(network: Trained, number: int, sample: Sample) -> list[Held]:
+    """What the maps of a head are held against: the feature, and for the shares what else there is."""
+    held = [Held(one.name, one, sample.mask) for one in asked_metrics(METRICS)]
+    if network.task.other:
+        (size,) = asked_metrics([SIZE])
+        without = network.task.simulation.drawn(number, network.seed, feature=True, other=False).image
+        beside = (sample.image.values != without.values).any(axis=0)
+        held += [Held(IN_FEATURE, size, sample.mask), Held(BESIDE_FEATURE, size, sample.mask.with_values(beside[None]))]
+    return held
+
+
+def _held_against(row: Row, maps: Sequence[Laid], held: Sequence[Held]) -> Iterator[Row]:
+    for one in held:
+        for found in map_rows(Subject(row, one.mask), maps, [one.asked]):
+            yield {**found, "metric": one.name}
 
 
 def head_row(network: Trained, number: int) -> Row:
@@ -91,33 +127,30 @@ def _shown(job: Measuring, sample: Sample) -> list[str]:
     return [job.network.model.weights_hash, *(one.content_hash for one in (sample.image, *job.references))]
 
 
-def _lacks(job: Measuring, row: Row, method: str, asked: Sequence[Asked], shown: list[str]) -> bool:
+def _lacks(job: Measuring, row: Row, method: str, held: Sequence[Held], shown: list[str]) -> bool:
     beginning = {**row, "method": method, "layer": ""}
-    return any(
-        job.store.lacks({**beginning, "metric": one.name, "key": _key(shown, method, one.name)}) for one in asked
-    )
+    return any(job.store.lacks({**beginning, "metric": one.name, "key": _key(shown, method, one.name)}) for one in held)
 
 
 def _key(shown: list[str], method: str, metric: str) -> str:
     return key_of(shown=shown, method=method, metric=metric)
 
 
-def _method_rows(
-    job: Measuring, ready: Ready, subject: Subject, method: Method, asked: Sequence[Asked]
-) -> Iterator[Row]:
+def _method_rows(job: Measuring, ready: Ready, row: Row, method: Method, held: Sequence[Held]) -> Iterator[Row]:
     try:
         found = job.explainer.maps(ready, [(TARGET, method)])
     except VoxplainError as error:
-        begun = named(subject.row, text(method), "", control=False)
+        begun = named(row, text(method), "", control=False)
         reason = Measured.not_applicable(str(error))
-        for one in asked:
-            yield {**numbered(begun, one, None, reason, Spent(0.0, 0, 1)), "status": "not applicable", REFUSED: True}
+        for one in held:
+            refused = numbered(begun, one.asked, None, reason, Spent(0.0, 0, 1))
+            yield {**refused, "metric": one.name, "status": "not applicable", REFUSED: True}
         return
     if len(found) > 1:
         raise OptionError(f"benchmark: {text(method)} must give one map, got {len(found)}; name one layer")
     seconds = found[0].provenance.record.get("seconds")
-    for row in map_rows(subject, [Laid(found[0])], asked):
-        yield {**row, "layer": "", "map_seconds": seconds}
+    for one in _held_against(row, [Laid(found[0])], held):
+        yield {**one, "layer": "", "map_seconds": seconds}
 
 
 def maps_beside(sample: Sample, ready: Ready | None) -> list[Laid]:

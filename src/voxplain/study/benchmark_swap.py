@@ -21,7 +21,8 @@ FOLLOWS = 0.9
 """Share of the heads whose class must follow the feature before methods are ranked on a network."""
 
 BESIDE = 0.5
-"""What else an image holds may move the score by this share of what the feature moves it, and a suppressor must."""
+"""What else an image holds may move the score by this share of what the feature moves it, either way; a suppressor that
+shows as much more as the feature adds must lower it by this share."""
 
 TARGET = Margin(1, against=0)
 """What is explained: how far the score of 'with' lies above that of 'without'."""
@@ -40,7 +41,9 @@ class Swap:
     high: float | None
     """95 % interval of the effect, by the bootstrap over heads."""
     other: float | None
-    """Mean size of the change that what else there is makes, as a share of the effect; None where there is nothing."""
+    """Mean size of the change that what else there is makes, as a share of the effect; of a suppressor how far the
+    score falls when it shows as much more as the feature adds: 1 for a network that subtracts all of it. None where
+    there is nothing else."""
     used: bool
     """Whether the network uses the feature, and a suppressor where there is one, and nothing else."""
     reason: str
@@ -63,7 +66,9 @@ def swapped(network: Trained, numbers: Sequence[int]) -> Swap:
     other = None
     if task.other:
         beside = (simulation.drawn(n, seed, feature=True, other=False).image for n in numbers)
-        other = float(np.abs(with_it - _scores(network, beside)).mean() / max(abs(float(rise.mean())), 1e-9))
+        falls = with_it - _scores(network, beside)
+        change = falls.mean() if task.suppressor else np.abs(falls).mean()
+        other = float(change / max(abs(float(rise.mean())), 1e-9))
     told = mean({str(n): float(one) for n, one in zip(numbers, rise, strict=True)})
     reason = _reason(follows, other, suppressor=task.suppressor)
     return Swap(len(numbers), follows, told.value, told.low, told.high, other, not reason, reason)
@@ -73,7 +78,7 @@ def _reason(follows: float, other: float | None, *, suppressor: bool) -> str:
     if follows < FOLLOWS:
         return f"the network does not use the feature: its class follows it in {follows:.0%} of the heads"
     if other is not None and suppressor and other < BESIDE:
-        return f"the network does not use the suppressor: it moves the score by {other:.0%} of what the feature does"
+        return f"the network does not use the suppressor: it lowers the score by {other:.0%} of what the feature adds"
     if other is not None and not suppressor and other > BESIDE:
         return f"the network uses something else as well: that moves the score by {other:.0%} of what the feature does"
     return ""

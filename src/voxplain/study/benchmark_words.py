@@ -20,19 +20,23 @@ def board_words(result: Mapping[str, Any]) -> list[str]:
         "",
         *stability_words(result["stability"]),
         *finding_words(result["diffuse_finding"]),
+        *(line for phantom in result["ranked_phantoms"] for line in share_words(result["standings"], phantom)),
     ]
 
 
 def _networks(networks: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     yield "swap test: the feature is put in and taken out with everything else unchanged"
     for one in networks:
-        ends = "" if one["low"] is None else f" ({one['low']:.2f} to {one['high']:.2f})"
-        beside = "" if one["other"] is None else f", what else there is moves it by {one['other']:.0%} of that"
-        told = (
-            f"class follows in {one['follows']:.0%} of {one['heads']} heads, score rises by {one['effect']:.2f}{ends}"
-        )
-        verdict = f"; not ranked: {one['reason']}" if one["reason"] else ""
-        yield f"  {one['phantom']}, seed {one['seed']}: {told}{beside}{verdict}"
+        yield f"  {one['phantom']}, seed {one['seed']}: {network_words(one)}"
+
+
+def network_words(one: Mapping[str, Any]) -> str:
+    """What the swap test of a network found, in a line."""
+    ends = "" if one["low"] is None else f" ({one['low']:.2f} to {one['high']:.2f})"
+    told = f"class follows in {one['follows']:.0%} of {one['heads']} heads, score rises by {one['effect']:.2f}{ends}"
+    beside = "" if one["other"] is None else f", what else there is moves it by {one['other']:.0%} of that"
+    verdict = f"; not ranked: {one['reason']}" if one["reason"] else ""
+    return f"{told}{beside}{verdict}"
 
 
 def _table(standings: Sequence[Mapping[str, Any]], phantoms: Sequence[str]) -> Iterator[str]:
@@ -63,8 +67,14 @@ def _cell(found: Mapping[str, Any] | None) -> str:
 def _refused(standings: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     for one in standings:
         if one["refused"]:
-            reason = next(iter(one["refused"].values()))
-            yield f"{one['method']} cannot explain {', '.join(one['refused'])}: {reason}"
+            yield refused_words(one)
+
+
+def refused_words(one: Mapping[str, Any]) -> str:
+    """What a method cannot explain, whole phantoms or heads of them, and the first reason."""
+    heads = one["refused_heads"]
+    told = (f"{name} ({heads[name]} of its heads)" if name in one["phantoms"] else name for name in one["refused"])
+    return f"{one['method']} cannot explain {', '.join(told)}: {next(iter(one['refused'].values()))}"
 
 
 def stability_words(found: Mapping[str, Any]) -> Iterator[str]:
@@ -91,3 +101,19 @@ def finding_words(found: Mapping[str, Any] | None) -> Iterator[str]:
         ends = "" if one["low"] is None else f" ({one['low']:+.3f} to {one['high']:+.3f})"
         told = f"{one['first']} - {one['second']}: {one['difference']:+.3f}{ends}, p {one['p_holm']:.2g}"
         yield f"  {told}: {one['verdict']}"
+
+
+def share_words(standings: Sequence[Mapping[str, Any]], phantom: str) -> Iterator[str]:
+    """How much of the methods' maps lies beside the feature, in what else a phantom's heads hold; in a sentence."""
+    shares = {
+        str(one["method"]).partition("(of=")[0]: one["shares"][phantom]["share_beside"]
+        for one in standings
+        if "share_beside" in one["shares"].get(phantom, {})
+    }
+    random = shares.get("random_map")
+    methods = {str(one["method"]).partition("(of=")[0] for one in standings if not one["control"]} & set(shares)
+    if methods:
+        least, most = min(methods, key=lambda name: (shares[name], name)), max(methods, key=lambda name: shares[name])
+        ends = f"from {shares[least]:.0%} ({least}) to {shares[most]:.0%} ({most})"
+        chance = "" if random is None else f"; of a random map {random:.0%}"
+        yield f"{phantom}: of a map's size, whatever its sign, what else there is holds {ends}{chance}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -29,14 +30,16 @@ COLUMNS = ("kind", "case", "group", "target", "first", "second", *MEASURES, "rea
 """The columns of comparison.csv."""
 
 FOLDER = "comparison"
-"""Where agreement maps lie in the run folder."""
+"""Where agreement maps lie in the run folder, and what the files of a comparison begin with."""
 
 
 @dataclass(frozen=True, eq=False)
 class Comparison:
-    """What a comparison found; written as comparison.csv (a row a case and pair) and comparison.json (the rest)."""
+    """What a comparison found; written as a table (a row a case and pair) and as JSON (the rest)."""
 
     folder: Path
+    name: str
+    """Of its files without their suffixes, as `comparison_name` tells."""
     rows: tuple[Row, ...]
     summary: Mapping[str, Any]
 
@@ -44,6 +47,7 @@ class Comparison:
 def compare(run: Path | str, against: Path | str | None = None, *, say: Say = lambda line: None) -> Comparison:
     """Compare the maps of a run folder case by case, and with those of a run of another model over the same cases.
 
+    What is found is kept beside other comparisons of the run, see `comparison_name`.
     Methods are held against methods and layers against layers, on the same case and target; where cases have labels,
     right predictions against wrong ones. Maps are compared on the image's grid by rank correlation, structural
     similarity and the overlap of their strongest twentieth; where the methods agree is written as maps, too. Raises
@@ -66,9 +70,24 @@ def compare(run: Path | str, against: Path | str | None = None, *, say: Say = la
         "against": None if other is None else _against(folder, other),
         "notes": list(dict.fromkeys(notes)),
     }
-    found = Comparison(folder.path, tuple(rows), summary)
+    found = Comparison(folder.path, comparison_name(folder.path, against), tuple(rows), summary)
     _write(found)
     return found
+
+
+def comparison_name(run: Path | str, against: Path | str | None) -> str:
+    """What the files of a comparison are called: 'comparison', and behind it the other run's folder where there is one.
+
+    Other models in folders of one name are told apart by eight digits of their weights' hash.
+    """
+    if against is None:
+        return FOLDER
+    name, weights = f"{FOLDER}-{file_name(Path(against).resolve().name)}", _weights(opened(Path(against)))
+    try:
+        there = json.loads((Path(run) / f"{name}.json").read_text("utf-8"))["against"]["weights"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return name
+    return name if there == weights else f"{name}-{weights[:8]}"
 
 
 def _rows(
@@ -213,7 +232,13 @@ def _shares(folder: RunFolder) -> dict[tuple[str, str], dict[str, dict[str, floa
 
 def _against(folder: RunFolder, other: RunFolder) -> dict[str, Any]:
     """Both models by name, and how far their numbers lie apart."""
-    return {"first": _model(folder), "second": _model(other), "metrics": _metric_differences(folder, other)}
+    names = {"first": _model(folder), "second": _model(other), "weights": _weights(other)}
+    return {**names, "metrics": _metric_differences(folder, other)}
+
+
+def _weights(folder: RunFolder) -> str:
+    """The hash of a run's model."""
+    return str(dict(plan_table(folder).get("model", {})).get("weights_sha256", ""))
 
 
 def _model(folder: RunFolder) -> str:
@@ -254,9 +279,9 @@ def _bare(name: str) -> str:
 
 
 def _write(found: Comparison) -> None:
-    with written_beside(found.folder / "comparison.json") as beside:
+    with written_beside(found.folder / f"{found.name}.json") as beside:
         beside.write_text(json_text(found.summary, indent=1) + "\n", encoding="utf-8")
-    with written_beside(found.folder / "comparison.csv") as beside, beside.open("w", newline="") as stream:
+    with written_beside(found.folder / f"{found.name}.csv") as beside, beside.open("w", newline="") as stream:
         writer = csv.DictWriter(stream, COLUMNS, extrasaction="ignore")
         writer.writeheader()
         writer.writerows(found.rows)
