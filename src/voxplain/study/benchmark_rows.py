@@ -149,8 +149,8 @@ def _method_rows(job: Measuring, ready: Ready, row: Row, method: Method, held: S
     if len(found) > 1:
         raise OptionError(f"benchmark: {text(method)} must give one map, got {len(found)}; name one layer")
     seconds = found[0].provenance.record.get("seconds")
-    for one in _held_against(row, [Laid(found[0])], held):
-        yield {**one, "layer": "", "map_seconds": seconds}
+    for line in _held_against(row, [Laid(found[0])], held):
+        yield {**line, "layer": "", "map_seconds": seconds}
 
 
 def maps_beside(sample: Sample, ready: Ready | None) -> list[Laid]:
