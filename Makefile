@@ -78,6 +78,7 @@ parity: install
 	@OMP_NUM_THREADS=1 VOXPLAIN_PARITY=docs/parity.md $(BIN)/python -m pytest tests/oracle $(PYTEST_ARGS)
 
 # Voxplain, its peers and bare torch take turns; results are kept in bench/results. BENCH_ARGS=--list tells the rows.
+# By themselves: python -m bench.scans (memory at full size), bench.figures and bench.report (pictures and pages).
 bench: install
 	@$(BIN)/python -m bench.run $(BENCH_ARGS)
 

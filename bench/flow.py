@@ -31,7 +31,7 @@ def rows() -> list[Row]:
             size="1 x " + " x ".join(map(str, SHAPE)),
             build=partial(_build, name),
             goal=goal,
-            limit="layers that are read keep their norms, and every activation and gradient is copied out",
+            limit="layers that are read keep their norms, and what comes after them gets a copy of their output",
             repeats=5,
         )
         for name, (words, goal) in METHODS.items()

@@ -4,9 +4,11 @@
     python -m bench.scans --methods gradient lrp       some
     python -m bench.scans --memory 5GB --keep FOLDER   another budget; phantom and results stay
 
-Each line is one `voxplain explain` as users type it: the scan read from its files, padded to 256 x 256 x 160,
-explained, laid back on its own grid and written. The budget is at most what a machine of 12 GB offers by itself: 85 %
-of what is free.
+    python -m bench.scans --methods deep_lift --memory 12GB      what asks for more than the budget
+
+Each line is one `voxplain explain` (of `flow` one `voxplain flow`, Grad-CAM at all 26 convolutions) as users type it:
+the scan read from its files, padded to 256 x 256 x 160, explained, laid back on its own grid and written. The budget is
+at most what a machine of 12 GB offers by itself: 85 % of what is free.
 Methods that repeat passes are asked for two or three: memory does not depend on their number, seconds do.
 """
 
@@ -28,6 +30,7 @@ from bench.machine import kind_of
 
 LIMIT_GB = 12.0
 HEAD = "\n\n| method | peak, GB | seconds |\n|---|---|---|"
+FLOW = "flow"
 SIZE = (240, 240, 155)
 LAYER = "activation_24"
 """The last one before the output, of full size."""
@@ -61,6 +64,7 @@ METHODS = (
             "guided_grad_cam",
         )
     ),
+    FLOW,
 )
 
 
@@ -70,10 +74,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with tempfile.TemporaryDirectory() as temporary:
         folder = chosen.keep or Path(temporary)
         scan = _scan(folder)
-        print(
-            f"{kind_of(torch.device('cpu'))}; budget {chosen.memory}\n\n| method | peak, GB | seconds |\n|---|---|---|",
-            flush=True,
-        )
+        print(f"{kind_of(torch.device('cpu'))}; budget {chosen.memory}{HEAD}", flush=True)
         peaks = [_line(spec, scan, folder, chosen.memory) for spec in chosen.methods or METHODS]
     return int(max(peaks) > LIMIT_GB)
 
@@ -96,10 +97,10 @@ def _scan(folder: Path) -> Path:
 def _line(spec: str, scan: Path, folder: Path, memory: str) -> float:
     """Explain the scan by one method and print the line of the table; the peak in GB."""
     images = [f"{name}={next(scan.glob(f'*_{name}.nii.gz'))}" for name in ("flair", "t1", "t1ce", "t2")]
-    begun = time.perf_counter()
+    begun, (command, method) = time.perf_counter(), ("flow", "grad_cam") if spec == FLOW else ("explain", spec)
     peak = _voxplain(
-        "explain", "--model", "deepseg_unet", "--pad-multiple", "32", "--zscore", "--nonzero", "--memory", memory,
-        *(word for image in images for word in ("--image", image)), "--method", spec,
+        command, "--model", "deepseg_unet", "--pad-multiple", "32", "--zscore", "--nonzero", "--memory", memory,
+        *(word for image in images for word in ("--image", image)), "--method", method,
         "--target", "region(1, over='whole')", "--out", str(folder / "runs" / str(abs(hash(spec)))),
     )  # fmt: skip
     print(f"| `{spec}` | {peak:.2f} | {time.perf_counter() - begun:.0f} |", flush=True)

@@ -72,7 +72,7 @@ def gliomas(home: Path) -> Iterator[tuple[str, Figure]]:
     table = some(cases, home / "glioma", 2, 1)
     methods = ["gradient", "guided_backprop", "integrated_gradients(steps=16)", "grad_cam(layer='up.2.conv')"]
     run = explained(home / "run-glioma", spec, weights, table, [*methods, "guided_grad_cam", NOISY], asked)
-    yield "figures-methods", figures_rows.methods_from_run(run)
+    yield "figures-methods", figures_rows.methods_from_run(run, columns=5)
     yield "figures-montage", figures_montage.montage_from_run(run, "integrated_gradients", slices=9, columns=5)
     yield "figures-error", figures_trust.error_from_run(run, "smoothgrad")
     flow = explained(home / "run-flow", spec, weights, table, [f"grad_cam(layer={LAYERS})"], asked)

@@ -21,6 +21,8 @@ make bench                                            # the rows without --full;
 make bench BENCH_ARGS="--rows grad_cam --repeats 3"   # some rows
 make bench BENCH_ARGS=--full                          # all positions, samples and steps; some hours
 make bench BENCH_ARGS=--list                          # what there is
+python -m bench.scans                                 # memory of gradients and CAMs on a scan of full size (models.md)
+python -m bench.figures; python -m bench.report       # figures and pages (figures.md, report.md)
 ```
 
 A CUDA device adds its rows by the same command. A library that is not installed says so in its cell;

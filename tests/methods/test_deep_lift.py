@@ -9,6 +9,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from tests.nets import KINDS, Awkward, Linear, batch, seeded, target_for
 from voxplain.errors import InputError
 from voxplain.methods import method
+from voxplain.score import deep_lift
 from voxplain.score.model import Model
 from voxplain.score.score import Score
 
@@ -141,3 +142,12 @@ def test_deep_shap_refuses_what_it_cannot_compare_with():
     score = Score(seeded(Awkward, 2, "classification"), "class_score")
     with pytest.raises(InputError, match="deep_shap: reference images must be given"):
         method("deep_shap")(score, batch(2))
+
+
+@pytest.mark.parametrize("part", [1, 100, 10**9])
+@pytest.mark.parametrize("spec", ["deep_lift(baseline=0.3)", "deep_shap"])
+def test_layers_looked_at_in_parts_give_the_same_map(monkeypatch, part, spec):
+    score, x = Score(seeded(Awkward, 2, "classification"), "class_score", reference=batch(2, count=3, seed=9)), batch(2)
+    whole = method(spec)(score, x).values
+    monkeypatch.setattr(deep_lift, "PART", part)
+    assert torch.equal(method(spec)(score, x).values, whole)

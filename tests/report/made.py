@@ -95,12 +95,14 @@ class RunMaker:
         (folder / "plan.toml").write_text('[model]\nsource = "small_cnn"\n')
         self.finish()
 
-    def case(self, image: Image, name: str = "c1", mask: Image | None = None, **facts: Any) -> None:
-        """Write one case."""
+    def case(
+        self, image: Image, name: str = "c1", mask: Image | None = None, labels: Image | None = None, **facts: Any
+    ) -> None:
+        """Write one case; `labels` is its predicted mask."""
         home = self.folder / "cases" / name
-        write_nifti(home / "image.nii.gz", image.values, image.grid)
-        if mask is not None:
-            write_nifti(home / "mask.nii.gz", mask.values, mask.grid)
+        for file, one in (("image", image), ("mask", mask), ("prediction", labels)):
+            if one is not None:
+                write_nifti(home / f"{file}.nii.gz", one.values, one.grid)
         table = {
             "id": image.identifier,
             "label": "glioma",

@@ -22,6 +22,9 @@ from voxplain.types import Quantity
 FOR, AGAINST = (4, 7, 5), (13, 16, 5)
 """Voxels (i, j, k) of the LPS volume: the planted evidence for and against."""
 
+SEGMENTED = {"kind": "segmentation", "class_names": ["background", "oedema"], "scores": [1, 1, 1], "words": "oedema"}
+"""What the planted volume's model says; its third class has no name."""
+
 EVIL = "<script>document.title='hurt'</script><img src=x onerror=\"document.title='hurt'\">"
 
 VALUES = (
@@ -42,7 +45,9 @@ def make(run: RunMaker) -> RunMaker:
     image = planted()
     mask = np.zeros(image.grid.shape, np.float32)
     mask[2:8, 4:11, 3:9] = 1
-    run.case(image, mask=Image.of(mask, image.grid))
+    predicted = np.zeros(image.grid.shape, np.float32)
+    predicted[3:7, 5:10, 3:9], predicted[7:9, 5:10, 3:9] = 1, 2
+    run.case(image, mask=Image.of(mask, image.grid), labels=Image.of(predicted, image.grid), prediction=SEGMENTED)
     signed = spot(image, FOR, 2) + spot(image, AGAINST, -1.5)
     signed[10, 12, 8] = 0.2
     run.map(attribution(image, signed), image)
@@ -254,6 +259,66 @@ def test_the_rim_runs_along_the_faces_of_the_mask(viewer):
     assert rim.max(axis=0) + 1 == pytest.approx(high + side * [3, 3], abs=3)
 
 
+TILES = """voxplain.viewer.scene.view.screenSlices.filter(one => one.axCorSag < 3)
+    .map(one => one.leftTopWidthHeight.map(Math.round))"""
+
+
+@pytest.mark.parametrize("size", [(1000, 700), (1007, 480)])
+def test_every_plane_has_the_rim_at_every_size(viewer, size):
+    # At such sizes NiiVue takes the corner of a plane for outside of it: of the axial and coronal, of the sagittal one.
+    viewer.browser.resize(*size)
+    viewer.browser.until("(canvas => canvas.width === canvas.clientWidth && canvas.height === canvas.clientHeight)"
+                         "(document.querySelector('.viewer canvas'))")  # fmt: skip
+    viewer.tick("prediction")
+    shown = viewer.drawn()
+    viewer.tick("mask")
+    rim = differ(shown, viewer.drawn())
+    tiles = viewer.browser.run(TILES)
+    assert len(tiles) == 3
+    for left, top, width, height in tiles:
+        columns = np.flatnonzero(rim[top : top + height, left : left + width].any(axis=0))
+        assert 0.05 * width < columns[0] < columns[-1] < 0.75 * width  # the mask ends well inside of the volume
+
+
+def test_the_rim_of_the_prediction_is_dashed_and_of_its_own_colour(viewer):
+    viewer.choose("planes", "axial")
+    viewer.tick("map")
+    viewer.tick("mask")
+    viewer.goes_to((19, 1, FOR[2]))
+    with_rim = viewer.drawn()
+    viewer.tick("prediction")
+    without = viewer.drawn()
+    bright = np.argwhere((without.min(axis=-1) > 200) & (np.indices(without.shape[:2])[0] > 30))  # below the letter
+    bright = bright[np.abs(bright - np.median(bright, axis=0)).max(axis=1) < 20]
+    low, high = bright.min(axis=0), bright.max(axis=0) + 1
+    rim = np.argwhere(differ(with_rim, without))
+    side = high - low
+    # The classes hold voxels 3 to 8 and 5 to 9 together; the bright one is (4, 7).
+    assert rim.min(axis=0) == pytest.approx(low - side * [2, 1], abs=3)  # a line is three pixels wide
+    assert rim.max(axis=0) + 1 == pytest.approx(high + side * [2, 4], abs=3)
+    cyan = (with_rim[..., 2] > with_rim[..., 0] + 60) & differ(with_rim, without)
+    columns = np.flatnonzero(cyan[:, low[1] - side[1] - 3 : low[1] - side[1] + 3].any(axis=1))
+    gaps = np.diff(columns)
+    assert gaps.max() <= 8  # a stripe every eight pixels
+    assert (gaps > 2).sum() >= (columns[-1] - columns[0]) // 8 - 1
+
+
+def test_the_prediction_says_its_class_under_the_crosshair(viewer):
+    assert (viewer.said["mask"], viewer.said["prediction"]) == ("inside", "oedema")
+    viewer.goes_to((8, 6, 5))
+    assert (viewer.said["mask"], viewer.said["prediction"]) == ("outside", "class 2")
+    viewer.goes_to(AGAINST)
+    assert viewer.said["prediction"] == "background"
+
+
+def test_a_case_without_a_prediction_offers_no_rim_of_it(viewer):
+    shown = "document.querySelector('[data-control=prediction]').checkVisibility()"
+    assert viewer.browser.run(shown)
+    viewer.choose("case", "1")
+    assert not viewer.browser.run(shown)
+    assert not viewer.browser.run("document.querySelector('[data-said=prediction]').checkVisibility()")
+
+
 def test_neurological_convention_swaps_the_patients_sides(viewer):
     viewer.choose("planes", "axial")
     radiological = centre(differ(viewer.drawn(), viewer.without_map()))
@@ -333,7 +398,9 @@ def test_keys_switch_what_is_shown(viewer):
     assert differ(shown, viewer.drawn()).any()
     viewer.press("m", "k")
     assert differ(shown, viewer.drawn()).any()
-    viewer.press("k")
+    viewer.press("k", "l")
+    assert differ(shown, viewer.drawn()).any()
+    viewer.press("l")
     assert not differ(shown, viewer.drawn()).any()
     viewer.press("[", "[", "[")
     assert viewer.value("opacity") == "0.7"
@@ -349,7 +416,7 @@ def test_keys_switch_what_is_shown(viewer):
 
 def test_keys_of_the_drawing_library_do_nothing(viewer):
     before = viewer.browser.run("voxplain.viewer.scene.view.opts.sliceType")
-    viewer.press("v", "c", "h", "l", "j")
+    viewer.press("v", "c", "h", "j")
     assert viewer.browser.run("voxplain.viewer.scene.view.opts.sliceType") == before
     assert "(voxel 4, 7, 5)" in viewer.said["place"]
 

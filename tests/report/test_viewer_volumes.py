@@ -41,6 +41,32 @@ def test_every_channel_mask_and_map_has_a_key(run):
     assert list(shelf(run).places) == ["c0-i0", "c0-i1", "c0-mask", "c0-m0", "c0-m1"]
 
 
+def segmented(run, said: dict, shape: tuple[int, int, int] = (6, 7, 8)) -> Shelf:
+    image = volume(shape=(6, 7, 8))
+    run.case(image, labels=volume(shape=shape), prediction={"kind": "segmentation", **said})
+    run.map(attribution(image), image)
+    return shelf(run)
+
+
+def test_a_prediction_is_a_layer_with_the_names_of_its_classes(run):
+    found = segmented(run, {"class_names": ["background", "oedema"], "scores": [9, 1, 1]})
+    assert list(found.places) == ["c0-i0", "c0-prediction", "c0-m0"]
+    assert index(found)["cases"][0]["prediction"] == "c0-prediction"
+    assert found.volume("c0-prediction").facts["names"] == ["background", "oedema", "class 2"]
+
+
+def test_label_0_of_overlapping_classes_is_none_of_them(run):
+    found = segmented(run, {"class_names": ["oedema", "rim"], "scores": [9, 1], "overlapping": True})
+    assert found.volume("c0-prediction").facts["names"] == ["no class", "oedema", "rim"]
+
+
+@pytest.mark.parametrize(("said", "shape"), [({"scores": [9]}, (6, 7, 8)), ({"scores": [9, 1]}, (7, 7, 8))])
+def test_a_prediction_of_one_number_or_on_another_grid_is_no_layer(run, said, shape):
+    found = segmented(run, said, shape)
+    assert list(found.places) == ["c0-i0", "c0-m0"]
+    assert index(found)["cases"][0]["prediction"] == ""
+
+
 def test_a_map_is_served_exactly_and_in_its_place(run):
     image = volume(LPS)
     values = blob(image.grid.shape, (5, 6, 4)) - 0.1

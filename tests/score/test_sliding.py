@@ -6,6 +6,7 @@ import pytest
 import torch
 from monai.inferers.utils import sliding_window_inference
 from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from tests.nets import seeded
 from voxplain.errors import InputError, OptionError
@@ -303,6 +304,28 @@ def test_a_rehearsal_counts_what_a_run_takes():
     dry = rehearsed(Score(model, "region(1, over='whole')"), model(X))
     method("grad_cam")(dry, X)
     assert (dry.ledger.forwards, dry.ledger.backwards) == (real.ledger.forwards, real.ledger.backwards)
+
+
+def test_the_summed_weights_are_kept_for_one_shape_and_change_nothing():
+    windows, other = under(WINDOW), X[..., :11]
+    for x in (X, other, X, X.float(), X):
+        told = windows.double() if x.dtype == torch.float64 else windows.float()
+        assert torch.equal(told(x), under(WINDOW).to(x.dtype)(x))
+    windows(X)
+    (kept,) = windows._summed.values()
+    windows(X)
+    assert next(iter(windows._summed.values())) is kept
+
+
+def test_weights_from_a_pass_without_numbers_or_gradients_do_not_stay():
+    windows = under(WINDOW)
+    with FakeTensorMode(allow_non_fake_inputs=True) as mode:
+        windows(mode.from_tensor(X))
+    with torch.inference_mode():
+        windows(X)
+    leaf = X.clone().requires_grad_()
+    (found,) = torch.autograd.grad(windows(leaf).sum(), leaf)
+    assert torch.equal(found, torch.autograd.grad(under(WINDOW)(leaf).sum(), leaf)[0])
 
 
 def test_networks_and_windows_that_do_not_fit_are_told():

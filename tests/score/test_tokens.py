@@ -36,6 +36,18 @@ HEADS = Place(Cells((0.5, 0.5), (2.0, 2.0)), (2,), 0, (3, 4), (1, 0))
 LAYOUTS = [(ROW, (2, 15, 5), 5), (LAST, (2, 3, 4, 5), 5), (HEADS, (2, 6, 13, 5), 30)]
 
 
+def test_a_map_in_its_usual_order_is_its_own_folding_and_its_copy_is_apart():
+    x = image(3, 4, channels=5).to(memory_format=torch.channels_last)
+    place = Place(Cells((0.5, 0.5), (2.0, 2.0)), (2, 3))
+    kept = folded(x, place)
+    assert kept is x
+    copy = refilled(x, kept, place)
+    assert torch.equal(copy, x)
+    assert copy.stride() == x.stride()
+    assert copy.data_ptr() != x.data_ptr()
+    assert torch.equal(refilled(x, 2 * kept, place), 2 * x)
+
+
 @pytest.mark.parametrize(("place", "shape", "channels"), LAYOUTS)
 def test_every_value_goes_to_its_place(place, shape, channels):
     tensor = torch.randn(shape)

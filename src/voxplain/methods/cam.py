@@ -126,10 +126,15 @@ class GradientCam(Cam):
 
 
 def over_space(values: Tensor) -> Tensor:
-    """The sum of each channel over its places (batch, channel, 1 ...), in float64."""
-    return values.sum(dim=tuple(range(2, values.ndim)), keepdim=True, dtype=torch.float64)
+    """The sum of each channel over its places (batch, channel, 1 ...), in float64 but for single rows."""
+    rows = values.sum(dim=-1, keepdim=True)  # torch would make a copy of all places in float64
+    return rows.sum(dim=tuple(range(2, values.ndim)), keepdim=True, dtype=torch.float64)
 
 
 def weighted(activation: Tensor, weights: Tensor) -> Tensor:
     """The sum over channels (batch, 1, *cells) of activations times weights, one a channel or one a place."""
-    return (weights.to(activation) * activation).sum(dim=1, keepdim=True)
+    weights = weights.to(activation)
+    if weights[0, 0].numel() > 1:
+        return (weights * activation).sum(dim=1, keepdim=True)
+    summed = weights.flatten(1)[:, None] @ activation.flatten(2)  # as one product, without a product of each channel
+    return summed.reshape(len(activation), 1, *activation.shape[2:])

@@ -59,6 +59,8 @@ class CaseEntry:
     """`case.json` as it is; empty where it is missing."""
     image: Image | None
     mask: Image | None
+    labels: Image | None
+    """The predicted class of each voxel, where the model segments."""
     maps: tuple[MapEntry, ...]
 
 
@@ -149,11 +151,14 @@ def _without_row(folder: Path, rows: Sequence[Table], cases: Mapping[str, str], 
 
 def _case(folder: Path, name: str, home: str, facts: Table, maps: Sequence[MapEntry], missing: list[str]) -> CaseEntry:
     if not home:
-        return CaseEntry(name, facts, None, None, tuple(maps))
-    image = _image(folder / "cases" / home / "image.nii.gz", folder, facts, missing)
-    mask_file = folder / "cases" / home / "mask.nii.gz"
-    mask = _image(mask_file, folder, {"grid": facts.get("grid")}, missing) if mask_file.exists() else None
-    return CaseEntry(name, facts, image, mask, tuple(maps))
+        return CaseEntry(name, facts, None, None, None, tuple(maps))
+    files = folder / "cases" / home
+    image = _image(files / "image.nii.gz", folder, facts, missing)
+    mask, labels = (
+        _image(file, folder, {"grid": facts.get("grid")}, missing) if file.exists() else None
+        for file in (files / "mask.nii.gz", files / "prediction.nii.gz")
+    )
+    return CaseEntry(name, facts, image, mask, labels, tuple(maps))
 
 
 def _image(path: Path, folder: Path, facts: Table, missing: list[str]) -> Image | None:

@@ -12,6 +12,7 @@ from voxplain.data.attribution import Attribution
 from voxplain.data.certificate import FLAT
 from voxplain.errors import InputError, unknown
 from voxplain.report.noise import noise_words
+from voxplain.report.percentiles import percentiles_of_positive
 from voxplain.types import Quantity
 
 Array = npt.NDArray[np.float32]
@@ -67,10 +68,13 @@ def grey_window(values: Array, unit: str, given: Sequence[float] | None = None) 
         return _window(float(given[0]), float(given[1]), unit, "as asked")
     if unit == "HU":
         return _window(*SOFT_TISSUE_HU, unit, "soft tissue")
-    body = values[np.isfinite(values) & (values != 0)]
-    if body.size == 0:
+    body = _finite(values)
+    if not body.any():
         return _window(0.0, 1.0, unit, "image is 0 everywhere")
-    low, high = (float(value) for value in np.percentile(body, GREY_PERCENTILES))
+    if body.min() < 0:
+        low, high = (float(value) for value in np.percentile(body[body != 0], GREY_PERCENTILES))
+    else:
+        low, high = percentiles_of_positive(body, GREY_PERCENTILES)
     if low >= high:
         low, high = low - 0.5, low + 0.5
     return _window(low, high, unit, "1st to 99th percentile of nonzero voxels")
@@ -114,11 +118,18 @@ def scale(values: Array, quantity: Quantity, limits: Sequence[float] | None = No
     Signed quantities get diverging colours with symmetric limits, the others sequential ones from 0; mask
     probabilities always run from 0 to 1. A constant map gets no colours at all.
     """
-    finite = values[np.isfinite(values)]
+    finite = _finite(values)
     raw = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)
     low, high, words = _given(limits, quantity) if limits is not None else _limits(finite, quantity)
     colours, blank = DIVERGING if quantity.signed else SEQUENTIAL, _blank(finite, quantity, raw)
     return Scale(low, high, colours, words, raw, blank, "" if blank else noise_words(values))
+
+
+def _finite(values: Array) -> Array:
+    """The values that are finite; all of them as they are, without a copy, where none is not."""
+    if values.size and np.isfinite(values.min()) and np.isfinite(values.max()):  # NaN wins in both
+        return values
+    return values[np.isfinite(values)]
 
 
 def _given(limits: Sequence[float], quantity: Quantity) -> tuple[float, float, str]:
@@ -133,9 +144,7 @@ def _given(limits: Sequence[float], quantity: Quantity) -> tuple[float, float, s
 def _limits(finite: Array, quantity: Quantity) -> tuple[float, float, str]:
     if quantity is Quantity.MASK:
         return 0.0, 1.0, "colour limits 0 to 1"
-    strength = np.abs(finite) if quantity.signed else np.clip(finite, 0, None)
-    present = strength[strength > 0]
-    high = float(np.percentile(present, LIMIT_PERCENTILE)) if present.size else 0.0
+    (high,) = percentiles_of_positive(np.abs(finite) if quantity.signed else finite, (LIMIT_PERCENTILE,))
     words = f"{LIMIT_PERCENTILE:g}th percentile of nonzero values"
     if quantity.signed:
         return -high, high, f"colour limits ±{number(high)} ({words} by magnitude)"
@@ -149,8 +158,7 @@ def _blank(finite: Array, quantity: Quantity, raw: tuple[float, float]) -> str:
         return f"constant map ({number(raw[0])} everywhere)"
     if not quantity.signed and raw[1] <= 0:
         return f"no positive value in the map (largest is {number(raw[1])})"
-    total = float(np.abs(finite).sum(dtype=np.float64))
-    if quantity.adds_up and total < ROUNDING_LOGITS:
+    if quantity.adds_up and (total := float(np.abs(finite).sum(dtype=np.float64))) < ROUNDING_LOGITS:
         return f"only rounding noise (absolute values sum to {number(total)})"
     return ""
 

@@ -110,16 +110,9 @@ def draw_kind(folder: Path, kind: str, **options: Any) -> "Figure":
             there = ", ".join(SPOKEN.get(one, one) for one in known)
             raise OptionError(f"kind {kind!r} has no option {SPOKEN.get(key, key)!r}; it has {there}")
     if kind in DEFAULT_METHOD and "method" not in given:
-        given["method"] = _first_method(folder, given.get("case"), with_error=kind == "error")
+        from voxplain.report.figures_runs import first_method
+
+        given["method"] = first_method(folder, given.get("case"), with_error=kind == "error")
     module, name = KINDS[kind].place.split(":")
     drawn: Figure = getattr(import_module(f"voxplain.report.{module}"), name)(folder, **given)
     return drawn
-
-
-def _first_method(folder: Path, case: str | None, *, with_error: bool) -> str:
-    """The method of a case's first map, or of its first one with a standard error where there is any."""
-    from voxplain.report.figures_runs import case_maps, method_name
-
-    maps = case_maps(folder, case).maps
-    measured = [one for one in maps if one.standard_error is not None] if with_error else []
-    return method_name([*measured, *maps][0])

@@ -204,9 +204,8 @@ def maps_of_layers(found: CaseMaps, method: str) -> list[Shown]:
 
 
 def _of_layers(folder: Path, method: str, case: str | None, target: str | None) -> tuple[CaseMaps, list[Shown]]:
-    found = case_maps(folder, case, target=target)
+    found = case_maps(folder, case, target=target, method=method.partition("(")[0])
     maps = maps_of_layers(found, method)
     if not maps:
-        found.of_method(method)
         raise InputError(f"maps of {method!r} must be of named layers for a figure of layers, got none with a layer")
     return found, maps

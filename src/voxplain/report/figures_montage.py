@@ -64,7 +64,8 @@ def draw_montage(
 def _spread(image: Image, on: Ground, count: int) -> list[int]:
     """Evenly spaced slices of the part that is not 0, the nearest one moved to where the map is strongest."""
     axis = on.cut.view.order[2]
-    present = np.flatnonzero((image.values != 0).any(axis=tuple(n for n in range(4) if n != axis + 1)))
+    others = tuple(n for n in range(3) if n != axis)
+    present = np.flatnonzero(np.any([channel.any(axis=others) for channel in image.values], axis=0))
     first, last = (int(present[0]), int(present[-1])) if len(present) else (0, image.grid.shape[axis] - 1)
     even = np.unique(np.linspace(first, last, min(count, last - first + 1)).round().astype(int))
     even[np.abs(even - on.cut.index).argmin()] = on.cut.index
@@ -128,9 +129,7 @@ def montage_from_run(
     **options: Any,
 ) -> Picture:
     """The montage of a method's first map for a case of a run folder, with the given mask outlined."""
-    found = case_maps(folder, case, target=target)
-    one = found.of_method(method)[0]
-    title = f"{found.identifier}: {one.target_words or one.target}\n{one.method}"
-    return draw_montage(
-        found.image, replace(Shown.of(one), colours=colours), **{"title": title, "mask": found.mask, **options}
-    )
+    found = case_maps(folder, case, target=target, method=method)
+    one = found.maps[0]
+    told = {"title": found.title(one), "mask": found.mask}
+    return draw_montage(found.image, replace(Shown.of(one), colours=colours), **{**told, **options})

@@ -111,9 +111,9 @@ def overlay_from_run(
     **options: Any,
 ) -> Picture:
     """The overlay of a method's first map for a case of a run folder, with the given and the predicted region."""
-    found = case_maps(folder, case, target=target)
+    found = case_maps(folder, case, target=target, method=method)
     regions = {"given mask": found.mask, "prediction": found.prediction}
-    shown = replace(Shown.of(found.of_method(method)[0]), colours=colours)
+    shown = replace(Shown.of(found.maps[0]), colours=colours)
     there = {name: region for name, region in regions.items() if region is not None}
     return draw_overlay(found.image, shown, **{"outlines": there, **options})
 
@@ -122,6 +122,6 @@ def planes_from_run(
     folder: Path, method: str, case: str | None = None, *, target: str | None = None, **options: Any
 ) -> Picture:
     """The three planes (of a 2D image: the two pictures) of a method's first map, with the given mask outlined."""
-    found = case_maps(folder, case, target=target)
+    found = case_maps(folder, case, target=target, method=method)
     mask = None if found.mask is None else Image.of(found.mask.astype(np.float32), found.image.grid)
-    return draw(found.image, found.of_method(method)[0], **{"mask": mask, **options})
+    return draw(found.image, found.maps[0], **{"mask": mask, **options})

@@ -174,8 +174,8 @@ def single_from_run(
     **options: Any,
 ) -> Picture:
     """The 3 or 5 panels of a method's first map for a case of a run folder."""
-    found = case_maps(folder, case, target=target)
-    one = found.of_method(method)[0]
+    found = case_maps(folder, case, target=target, method=method)
+    one = found.maps[0]
     shown, told = replace(Shown.of(one, method_name(one)), colours=colours), _told(found)
     return draw_single(found.image, shown, layer=one.layer, **{**told, **options})
 
@@ -184,13 +184,13 @@ def by_modality_from_run(
     folder: Path, method: str, case: str | None = None, *, target: str | None = None, **options: Any
 ) -> Picture:
     """One column a modality of a method's first map; raises InputError where the map has one channel for all."""
-    found = case_maps(folder, case, target=target)
-    one = found.of_method(method)[0]
-    title = f"{found.identifier}: {one.target_words or one.target}\n{one.method}"
+    found = case_maps(folder, case, target=target, method=method)
+    one = found.maps[0]
     if one.channels != found.image.channels:
-        told = ", ".join(one.channels)
-        raise InputError(f"map of {method!r} must have a channel for each of the image's, got {told}")
-    return draw_by_modality(found.image, one.values, one.quantity, **{"unit": one.unit, "title": title, **options})
+        there = ", ".join(one.channels)
+        raise InputError(f"map of {method!r} must have a channel for each of the image's, got {there}")
+    told = {"unit": one.unit, "title": found.title(one)}
+    return draw_by_modality(found.image, one.values, one.quantity, **{**told, **options})
 
 
 def _told(found: CaseMaps) -> dict[str, Any]:

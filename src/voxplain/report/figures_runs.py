@@ -11,7 +11,6 @@ from voxplain.data.attribution import Attribution
 from voxplain.data.image import Image
 from voxplain.errors import FileError, InputError, shortened
 from voxplain.report.contents import CaseEntry, MapEntry, Run, Table, listing, mapping, read_run
-from voxplain.study.plan import file_name
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,9 +54,12 @@ class CaseMaps:
         """The maps of a method, whatever its options; raises InputError where the run has none."""
         found = tuple(one for one in self.maps if method_name(one) == name)
         if not found:
-            there = shortened(dict.fromkeys(method_name(one) for one in self.maps))
-            raise InputError(f"case {self.identifier!r} must have a map of {name!r}, the run has {there or 'none'}")
+            raise _no_map(self.identifier, name, [method_name(one) for one in self.maps])
         return found
+
+    def title(self, one: Attribution) -> str:
+        """The heading of a figure of one of the maps: case and target, and below them the method."""
+        return f"{self.identifier}: {one.target_words or one.target}\n{one.method}"
 
 
 def method_name(attribution: Attribution) -> str:
@@ -65,28 +67,52 @@ def method_name(attribution: Attribution) -> str:
     return attribution.method.partition("(")[0]
 
 
-def case_maps(folder: Path | Run, case: str | None = None, *, target: str | None = None) -> CaseMaps:
+def _no_map(case: str, method: str, there: Sequence[str]) -> InputError:
+    known = shortened(dict.fromkeys(there)) or "none"
+    return InputError(f"case {case!r} must have a map of {method!r}, the run has {known}")
+
+
+def case_maps(
+    folder: Path | Run, case: str | None = None, *, target: str | None = None, method: str | None = None
+) -> CaseMaps:
     """A case of a run folder (the first one that has maps where none is named), with the maps of one target.
 
-    Without `target` the maps are those of the case's first. A run that was read already serves many cases. Raises
-    FileError where the folder, the image or all maps are missing, InputError for a case or target that is not in it.
+    Without `target` the maps are those of the case's first; with `method`, its name, no others are read. A run that
+    was read already serves many cases. Raises FileError where the folder, the image or all maps are missing,
+    InputError for a case, target or method that is not in it.
     """
     run = folder if isinstance(folder, Run) else read_run(folder)
     entry = _entry(run, case)
     if entry.image is None:
         raise FileError(f"case {entry.identifier!r} has no image in the run folder {run.folder.name!r}")
-    rows = [row for row in entry.maps if row.path is not None]
-    wanted = _target(rows, target, entry.identifier)
-    chosen = [row for row in rows if row.text("target") == wanted]
+    rows = _rows(entry, target)
+    chosen = [row for row in rows if method is None or _method_of(row) == method]
+    if not chosen:
+        raise _no_map(entry.identifier, str(method), [_method_of(row) for row in rows])
     return CaseMaps(
         entry.identifier,
         entry.image,
         None if entry.mask is None else (entry.mask.values != 0).any(axis=0),
-        _prediction(run.folder, entry),
+        _labels(entry),
         entry.facts,
         tuple(row.load(entry.image) for row in chosen),
         tuple(row.text("layer") for row in chosen),
     )
+
+
+def first_method(folder: Path, case: str | None = None, *, with_error: bool = False) -> str:
+    """The name of the method of a case's first map, or of its first one with a standard error where there is any."""
+    rows = _rows(_entry(read_run(folder), case), None)
+    measured = [row for row in rows if with_error and _has_error(row)]
+    return _method_of([*measured, *rows][0])
+
+
+def _has_error(row: MapEntry) -> bool:
+    return row.path is not None and row.path.with_name(row.path.name.replace(".nii", ".stderr.nii")).is_file()
+
+
+def _method_of(row: MapEntry) -> str:
+    return row.text("method").partition("(")[0]
 
 
 def case_names(run: Run) -> tuple[str, ...]:
@@ -111,20 +137,18 @@ def _entry(run: Run, case: str | None) -> CaseEntry:
     raise InputError(f"run folder {run.folder.name!r} has no case {case!r}; it has {known or 'none'}")
 
 
-def _target(rows: Sequence[MapEntry], target: str | None, case: str) -> str:
+def _rows(entry: CaseEntry, target: str | None) -> list[MapEntry]:
+    """The maps of a case and a target, of its first one where none is named."""
+    rows = [row for row in entry.maps if row.path is not None]
     known = list(dict.fromkeys(row.text("target") for row in rows))
     if not known:
-        raise FileError(f"case {case!r} must have a map in the run folder, got none")
+        raise FileError(f"case {entry.identifier!r} must have a map in the run folder, got none")
     if target is not None and target not in known:
-        raise InputError(f"case {case!r} has no maps of target {target!r}; it has {shortened(known)}")
-    return target or known[0]
+        raise InputError(f"case {entry.identifier!r} has no maps of target {target!r}; it has {shortened(known)}")
+    return [row for row in rows if row.text("target") == (target or known[0])]
 
 
-def _prediction(folder: Path, entry: CaseEntry) -> Any:
-    from voxplain.data.nifti import read_nifti
-
-    file = folder / "cases" / file_name(entry.identifier) / "prediction.nii.gz"
-    if not file.is_file() or entry.image is None:
+def _labels(entry: CaseEntry) -> Any:
+    if entry.labels is None or entry.image is None or not entry.labels.grid.same_as(entry.image.grid):
         return None
-    labels = read_nifti(file).values[0]
-    return np.rint(labels).astype(np.int64) if labels.shape == entry.image.grid.shape else None
+    return np.rint(entry.labels.values[0]).astype(np.int64)

@@ -217,8 +217,8 @@ def segments_from_run(folder: Path, method: str = "lime", case: str | None = Non
 
     Raises InputError where the map has no segments of its own.
     """
-    found = case_maps(folder, case)
-    one = found.of_method(method)[0]
+    found = case_maps(folder, case, method=method)
+    one = found.maps[0]
     if "segments" not in one.parts:
         raise InputError(f"map of {method!r} must have segments, got parts {', '.join(one.parts) or 'none'}")
     labels = np.rint(one.parts["segments"][0]).astype(np.int64)

@@ -69,8 +69,8 @@ def _limit(shown: Sequence[Shown]) -> tuple[float, float] | None:
 
 def shap_from_run(folder: Path, method: str = "partition_shap", case: str | None = None, **options: Any) -> Picture:
     """The row of all classes of a case of a run folder; titled with what is true and what was predicted."""
-    found = case_maps(folder, case)
-    one = found.of_method(method)[0]
+    found = case_maps(folder, case, method=method)
+    one = found.maps[0]
     said = [f"truth {found.truth}" if found.truth else "", f"predicted {found.predicted}" if found.predicted else ""]
     title = f"{found.identifier}: {one.method}\n{'; '.join(part for part in said if part)}"
     named = {"unit": one.unit, "quantity": one.quantity, "title": title, **options}

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import rankdata
 
 from voxplain.data.attribution import Attribution
 from voxplain.data.image import Image
@@ -19,6 +18,7 @@ from voxplain.report.figures_ensemble import correlations_cell, votes_cell
 from voxplain.report.figures_runs import case_maps
 from voxplain.report.figures_view import Shown, checked, image_cell, map_cell, reading, scales, view
 from voxplain.report.palettes import painted
+from voxplain.report.percentiles import kth_largest
 from voxplain.types import Quantity
 
 SURE = 2.0
@@ -85,7 +85,10 @@ def draw_agreement(
         raise InputError(f"share must be between 0 and 1, got {share}")
     shown = [checked(image, replace(one, name=f"{place}  {one.name}")) for place, one in enumerate(maps, 1)]
     on = view(image, shown, **where)
-    votes = np.sum([_strongest(one, share) for one in shown], axis=0, dtype=np.float32) / np.float32(len(shown))
+    votes = np.zeros(image.grid.shape, dtype=np.float32)
+    for one in shown:
+        votes += _strongest(one, share)
+    votes /= len(shown)
     drawn = [map_cell(on, one, scale) for one, scale in zip(shown, scales(shown), strict=True)]
     rows = [Row(tuple(drawn[at : at + columns]), name="" if at else "maps") for at in range(0, len(drawn), columns)]
     ranks = correlations_cell(on, rank_correlations([one.values for one in shown]), len(shown))
@@ -102,31 +105,35 @@ def draw_agreement(
 
 def _strongest(one: Shown, share: float) -> npt.NDArray[np.bool_]:
     """Where the evidence of a map is among its largest; never where there is none."""
-    values = np.nan_to_num(one.values, nan=0.0, posinf=0.0, neginf=0.0)
-    evidence = np.abs(values) if one.derivative else np.clip(values, 0, None)
-    count = max(1, round(share * evidence.size))
-    least = np.partition(evidence.ravel(), -count)[-count]
+    values = one.values
+    if not (np.isfinite(values.min()) and np.isfinite(values.max())):
+        values = np.nan_to_num(values, nan=0.0, posinf=0.0, neginf=0.0)
+    evidence = np.abs(values) if one.derivative else values
+    least = kth_largest(evidence, max(1, round(share * evidence.size)))
     return np.asarray((evidence >= least) & (evidence > 0))
 
 
 def rank_correlations(maps: Sequence[Array]) -> npt.NDArray[np.float64]:
-    """Spearman's correlation (map, map) over at most `MOST_RANKED` voxels; NaN where a map is constant."""
+    """Spearman's correlation (map, map) over at most `MOST_RANKED` voxels; 0 where a map is constant."""
+    import torch
+
+    from voxplain.ops import fusion
+
     step = max(1, maps[0].size // MOST_RANKED)
-    ranks = np.stack([rankdata(np.nan_to_num(one).ravel()[::step]) for one in maps])
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return np.asarray(np.corrcoef(ranks), dtype=np.float64)
+    some = np.stack([np.nan_to_num(one.reshape(-1)[::step]) for one in maps])[:, None, None]
+    return np.asarray(fusion.rank_correlations(torch.from_numpy(some.astype(np.float64)))[0])
 
 
 def error_from_run(
     folder: Path, method: str, case: str | None = None, *, target: str | None = None, **options: Any
 ) -> Picture:
     """The error figure of a method's first map that has a standard error; raises InputError where none has."""
-    found = case_maps(folder, case, target=target)
-    one = next((one for one in found.of_method(method) if one.standard_error is not None), None)
+    found = case_maps(folder, case, target=target, method=method)
+    one = next((one for one in found.maps if one.standard_error is not None), None)
     if one is None or one.standard_error is None:
         raise InputError(f"map of {method!r} must have a standard error, which only methods that draw at random have")
-    title = f"{found.identifier}: {one.target_words or one.target}\n{one.method}"
-    return draw_error(found.image, Shown.of(one), _error(one, one.standard_error), **{"title": title, **options})
+    error = _error(one, one.standard_error)
+    return draw_error(found.image, Shown.of(one), error, **{"title": found.title(one), **options})
 
 
 def _error(one: Attribution, error: Array) -> Array:

@@ -176,16 +176,17 @@ def _slice(
 
 def _evidence(maps: Sequence[Shown], shape: tuple[int, ...]) -> Array | None:
     """The magnitudes of all maps together, each counted by its own limit; None where there is none to see."""
-    total, any_seen = np.zeros(shape, dtype=np.float32), False
+    total, strength, any_seen = np.zeros(shape, dtype=np.float32), np.empty(shape, dtype=np.float32), False
     for one in maps:
         # Noise is strongest anywhere: it has no say in where to look.
         if one.scale.blank or one.scale.doubt or one.scale.high <= 0:
             continue
-        strength = one.values / np.float32(one.scale.high)
+        np.multiply(one.values, np.float32(1 / one.scale.high), out=strength)
         if one.quantity.signed:
             np.abs(strength, out=strength)
-        # Unlike maximum, fmax takes the number where the other is none.
-        total += np.fmin(np.fmax(strength, 0, out=strength), 1, out=strength)
+        if np.isnan(strength.min()):
+            np.nan_to_num(strength, copy=False)
+        total += np.clip(strength, 0, 1, out=strength)
         any_seen = True
     return total if any_seen else None
 

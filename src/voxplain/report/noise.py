@@ -26,10 +26,13 @@ def noise_words(values: Floats) -> str:
     strength = np.abs(np.nan_to_num(_slices(values), nan=0.0, posinf=0.0, neginf=0.0))
     pairs = [_pairs(strength, axis) for axis in (0, 1)]
     first, second = (np.concatenate([pair[side] for pair in pairs]) for side in (0, 1))
-    if len(first) < FEWEST_PAIRS or _half_share(strength) <= SPREAD:
+    if len(first) < FEWEST_PAIRS or (related := _correlation(first, second)) >= UNRELATED:
         return ""
-    related = _correlation(first, second)
-    return "" if related >= UNRELATED else f"like noise: neighbours unrelated (correlation {round(related, 2) + 0.0:g})"
+    return (
+        ""
+        if _half_share(strength) <= SPREAD
+        else f"like noise: neighbours unrelated (correlation {round(related, 2) + 0.0:g})"
+    )
 
 
 def _slices(values: Floats) -> Floats:
@@ -42,10 +45,8 @@ def _slices(values: Floats) -> Floats:
 
 def _pairs(strength: Floats, axis: int) -> tuple[Floats, Floats]:
     """Neighbours along an axis that are both not 0: zeros around a body would relate what is not related."""
-    near, far = (
-        np.take(strength, range(strength.shape[axis] - 1), axis),
-        np.take(strength, range(1, strength.shape[axis]), axis),
-    )
+    along = np.moveaxis(strength, axis, 0)
+    near, far = along[:-1], along[1:]
     both = (near > 0) & (far > 0)
     return near[both], far[both]
 

@@ -23,10 +23,19 @@ def strongest(values: Array, grid: Grid) -> tuple[tuple[int, int, int], float]:
     sigma = [width / step if count > 1 else 0.0 for step, count in zip(grid.spacing, grid.shape, strict=True)]
     smooth = ndimage.gaussian_filter(strength, sigma, mode="constant", truncate=2.0)
     peak = np.unravel_index(int(np.argmax(smooth)), smooth.shape)
-    labels, _ = ndimage.label(smooth >= PLATEAU * smooth[peak])
-    plateau = np.argwhere(labels == labels[peak])
+    plateau = _plateau(smooth >= PLATEAU * smooth[peak], peak)
     i, j, k = (int(n) for n in plateau[_nearest(plateau, plateau.mean(axis=0), grid)])
     return (i, j, k), width
+
+
+def _plateau(high: npt.NDArray[np.bool_], peak: tuple[np.intp, ...]) -> npt.NDArray[np.intp]:
+    """The voxels (voxel, 3) of `high` that hang together with the peak, looked for in the box around all of them."""
+    axes = range(high.ndim)
+    ends = [np.flatnonzero(high.any(axis=tuple(one for one in axes if one != axis))) for axis in axes]
+    corner = [int(one[0]) for one in ends]
+    labels, _ = ndimage.label(high[tuple(slice(one[0], one[-1] + 1) for one in ends)])
+    own = labels[tuple(int(place) - first for place, first in zip(peak, corner, strict=True))]
+    return np.argwhere(labels == own) + corner
 
 
 def _nearest(voxels: npt.NDArray[np.intp], centre: npt.NDArray[np.float64], grid: Grid) -> int:

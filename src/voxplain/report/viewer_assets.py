@@ -19,7 +19,7 @@ from voxplain.report.viewer_volumes import Shelf
 NODES = 33
 """Colours by which a palette travels; the viewer fills in between."""
 
-SCRIPTS = ("niivue.js", "scene.js", "words.js", "source.js", "viewer.js")
+SCRIPTS = ("niivue.js", "scene.js", "words.js", "legend.js", "source.js", "keys.js", "viewer.js")
 """In the order in which a browser must run them."""
 
 
@@ -79,7 +79,7 @@ def _case(shelf: Shelf, place: int, case: CaseEntry) -> dict[str, Any]:
         "label": str(case.facts.get("label") or ""),
         "problem": "" if image is not None else "Neither the image of this case nor a map can be shown.",
         "images": [] if image is None else [_channel(place, n, name) for n, name in enumerate(image.channels)],
-        "mask": f"c{place}-mask" if f"c{place}-mask" in shelf.places else "",
+        **{name: key if (key := f"c{place}-{name}") in shelf.places else "" for name in ("mask", "prediction")},
         "maps": [_map(shelf, place, n, entry) for n, entry in enumerate(case.maps) if not entry.refused],
     }
 

@@ -1,4 +1,4 @@
-"""What the viewer shows of a run: each image channel, mask and map as one volume with its facts."""
+"""What the viewer shows of a run: each image channel, mask, prediction and map as one volume with its facts."""
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -14,7 +14,7 @@ from voxplain.data.attribution import Attribution
 from voxplain.data.image import Image
 from voxplain.data.nifti_display import nifti_bytes, quantised
 from voxplain.errors import FileError, VoxplainError
-from voxplain.report.contents import CaseEntry, MapEntry, Run
+from voxplain.report.contents import CaseEntry, MapEntry, Run, listing, mapping
 from voxplain.report.display import Array, grey_window, one_map, scale
 from voxplain.report.place import place_words, strongest
 from voxplain.space.affine import world_axes
@@ -65,8 +65,19 @@ class Volume:
         return facts, nifti_bytes(stored, self.grid, step=step, offset=offset, packed=True)
 
 
+@dataclass(frozen=True, eq=False)
+class Labels:
+    """A mask on the image's grid."""
+
+    image: Image
+    names: tuple[str, ...]
+    """What each label means, from 0 on; empty for a given mask, whose labels nobody named."""
+
+
 class Shelf:
-    """The volumes of a run by key: `c0-i1` is the second channel of the first case, `c0-mask`, `c0-m3` a map."""
+    """The volumes of a run by key: `c0-i1` is the second channel of the first case, `c0-mask`, `c0-prediction`
+    what the model segmented, `c0-m3` a map.
+    """
 
     def __init__(self, run: Run) -> None:
         self.run = run
@@ -82,7 +93,7 @@ class Shelf:
         try:
             if isinstance(what, MapEntry):
                 return _map_volume(self.run.folder, image, what)
-            return _mask_volume(image, what) if isinstance(what, Image) else _image_volume(image, what)
+            return _label_volume(image, what) if isinstance(what, Labels) else _image_volume(image, what)
         except VoxplainError:
             raise
         # Files of a run folder may have been edited by hand.
@@ -102,14 +113,30 @@ def _image_of(case: CaseEntry) -> Image | None:
 
 
 def _parts(case: CaseEntry, image: Image | None) -> list[tuple[str, tuple[Image, Any]]]:
-    """Everything of a case that may be shown: its name, the image it lies on, and channel, mask or map."""
+    """Everything of a case that may be shown: its name, the image it lies on, and channel, labels or map."""
     if image is None:
         return []
     parts: list[tuple[str, Any]] = [(f"i{channel}", channel) for channel in range(len(image.channels))]
-    if case.mask is not None and case.mask.grid.same_as(image.grid):
-        parts.append(("mask", case.mask))
+    parts += _label_maps(case, image.grid)
     parts += [(f"m{number}", entry) for number, entry in enumerate(case.maps) if entry.path is not None]
     return [(name, (image, what)) for name, what in parts]
+
+
+def _label_maps(case: CaseEntry, grid: Grid) -> list[tuple[str, Labels]]:
+    """The given mask and the predicted one, where they lie on the image; one number a voxel predicts no class."""
+    maps = (("mask", case.mask, ()), ("prediction", case.labels, _label_names(mapping(case.facts.get("prediction")))))
+    return [
+        (name, Labels(image, names))
+        for name, image, names in maps
+        if image is not None and image.grid.same_as(grid) and len(names) != 1
+    ]
+
+
+def _label_names(said: Mapping[str, Any]) -> tuple[str, ...]:
+    """What each label of a predicted mask means; where classes overlap, 0 is none of them."""
+    count, named = len(listing(said.get("scores"))), listing(said.get("class_names"))
+    names = tuple(str(named[n]) if n < len(named) else f"class {n}" for n in range(count))
+    return ("no class", *names) if said.get("overlapping") is True else names
 
 
 def _image_volume(image: Image, channel: int) -> Volume:
@@ -134,10 +161,10 @@ def _image_volume(image: Image, channel: int) -> Volume:
     return Volume(facts, shown, grid, limits, np.uint8)
 
 
-def _mask_volume(image: Image, mask: Image) -> Volume:
-    shown, grid, _ = _fitting(_finite(mask.values[0]), image.grid, strongest_of=True)
+def _label_volume(image: Image, what: Labels) -> Volume:
+    shown, grid, _ = _fitting(_finite(what.image.values[0]), image.grid, strongest_of=True)
     labels = np.rint(shown).astype(np.float32)
-    facts = {"labels": [int(label) for label in np.unique(labels) if label != 0]}
+    facts = {"labels": [int(label) for label in np.unique(labels) if label != 0], "names": list(what.names)}
     kind = np.uint8 if labels.max() <= np.iinfo(np.uint8).max else np.uint16
     return Volume(facts, labels, grid, (0.0, float(np.iinfo(kind).max)), kind)
 

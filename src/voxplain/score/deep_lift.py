@@ -8,7 +8,7 @@ image, which for a function of one number is the rescale rule.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import torch
@@ -22,6 +22,9 @@ from voxplain.score.score import Score
 
 NEAR = 1e-10
 """Below this difference of its inputs a unit's multiplier is its derivative; the quotient would be rounding alone."""
+
+PART = 2**24
+"""Values of a layer that are looked at together."""
 
 WAY_POINTS = 16
 """Points on the way for operations without a rule of their own; their share of the gap is then below 1e-6 as a rule."""
@@ -58,12 +61,25 @@ def contributions(score: Score, x: Tensor, references: Tensor) -> Contributions:
 def rescale(operation: Operation, grad: Tensor, met: Pass) -> list[Tensor | None]:
     """The quotient of the differences behind and before an operation that works voxel by voxel."""
     (image, reference), (out, base) = _halves(operation.inputs[0], operation), _halves(operation.output, operation)
-    multiplier = _quotient(torch.cat([out - base] * 2), torch.cat([image - reference] * 2))
     (derived, *rest) = operation.derivative([grad])
     if derived is None:
         return [None, *rest]
-    found = torch.where(multiplier.isnan(), derived, grad * multiplier)
+    found = derived.clone() if derived.data_ptr() == grad.data_ptr() else derived
+    for part in _parts(image):  # whole, these would be the largest tensors of the pass
+        apart = image[part] - reference[part]
+        near = apart.abs() < NEAR
+        multiplier = (out[part] - base[part]) / apart
+        for half, own in zip(found.chunk(2), grad.chunk(2), strict=True):
+            half[part] = torch.where(near, half[part], own[part] * multiplier)
     return [found, *[None] * len(rest)]
+
+
+def _parts(half: Tensor) -> Iterator[tuple[slice, ...]]:
+    """Places along the second axis that together are all of a tensor, each of so many values that copies are cheap."""
+    if half.ndim < 2:
+        return iter([()])
+    step = max(1, PART * half.shape[1] // max(half.numel(), 1))
+    return ((slice(None), slice(start, start + step)) for start in range(0, half.shape[1], step))
 
 
 def pooled(operation: Operation, grad: Tensor, met: Pass) -> list[Tensor | None]:
@@ -74,9 +90,13 @@ def pooled(operation: Operation, grad: Tensor, met: Pass) -> list[Tensor | None]
     (derived,) = operation.derivative([grad, *_nothing(operation)])
     if placed is None or derived is None:
         return [None]
-    shared = torch.cat([sum(placed.chunk(2), torch.zeros_like(image))] * 2)
-    multiplier = _quotient(shared, torch.cat([image - reference] * 2))
-    return [torch.where(multiplier.isnan(), derived, multiplier)]
+    first, second = placed.chunk(2)
+    for part in _parts(image):
+        apart = image[part] - reference[part]
+        multiplier = (first[part] + second[part]) / apart
+        for half in derived.chunk(2):
+            half[part] = torch.where(apart.abs() < NEAR, half[part], multiplier)
+    return [derived]
 
 
 def on_the_way(operation: Operation, grad: Tensor, met: Pass) -> list[Tensor | None]:
@@ -103,11 +123,6 @@ def _halves(value: Tensor, operation: Operation) -> tuple[Tensor, Tensor]:
             "its reference; use integrated_gradients or expected_gradients"
         )
     return image, reference
-
-
-def _quotient(above: Tensor, below: Tensor) -> Tensor:
-    """The quotient, NaN where the divisor is next to nothing."""
-    return torch.where(below.abs() < NEAR, torch.nan, above / below)
 
 
 def _nothing(operation: Operation) -> Sequence[None]:

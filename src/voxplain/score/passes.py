@@ -222,8 +222,8 @@ class _Pass:
         return Tap(name, self._told(activation, count), self._told(gradient, count), caught.cells)
 
     def _told(self, part: Tensor, count: int) -> Tensor:
-        """A tensor of the network's own in the order and type that methods get; a fixed batch was filled up."""
-        return part[:count].to(self.leaf.dtype).contiguous()
+        """A tensor of the network's own in the type that methods get; a fixed batch was filled up."""
+        return part[:count].to(self.leaf.dtype)
 
     def _backward(self, ask: Ask, values: Tensor, inputs: list[Tensor], keep: bool) -> tuple[list[Tensor], Pass | None]:
         """What comes back to `inputs`, zeros where nothing does; `keep` leaves the graph for another backward."""

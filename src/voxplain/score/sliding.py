@@ -83,6 +83,7 @@ class SlidingWindows(nn.Module):
         self.register_buffer("weight", weight.to(torch.get_default_dtype()), persistent=False)
         self.region: Tensor | None = None
         self.ran: list[tuple[int, ...]] = []
+        self._summed: dict[tuple[object, ...], Tensor] = {}
 
     def forward(self, x: Tensor) -> Tensor:
         """What the network says about a batch (batch, channel, *space), with the image's own axes."""
@@ -153,10 +154,19 @@ class SlidingWindows(nn.Module):
         return bool(region[tuple(shifted)].any())
 
     def _weights(self, corners: Sequence[Sequence[int]], sides: Sequence[int], weight: Tensor) -> Tensor:
-        """The sum of the weights of all windows at every voxel, those that did not run included."""
-        weights = weight.new_zeros(tuple(sides))
-        for corner in corners:
-            weights[self._window(corner)] += weight
+        """The sum of the weights of all windows at every voxel, those that did not run included.
+
+        The last one is kept: passes over one image ask for it again and again.
+        """
+        key = (tuple(sides), weight.dtype, weight.device)
+        if key in self._summed and type(weight) is Tensor:
+            return self._summed[key]
+        with torch.inference_mode(False):
+            weights = weight.new_zeros(tuple(sides))
+            for corner in corners:
+                weights[self._window(corner)] += weight
+        if type(weights) is Tensor and not torch.compiler.is_compiling():  # rehearsals on shapes alone know no numbers
+            self._summed = {key: weights}
         return weights
 
     def _checked(self, said: object, sides: Sequence[int]) -> Tensor:

@@ -29,6 +29,8 @@ def folded(tensor: Tensor, place: Place) -> Tensor:
 
 def refilled(tensor: Tensor, values: Tensor, place: Place) -> Tensor:
     """A copy of a tensor, in its own layout, whose places hold `values` (batch, channel, *space) instead."""
+    if values is tensor:
+        return tensor.clone()
     copy = tensor.clone()
     view = _spatial(copy, place)
     view.copy_(values.reshape(view.shape))
@@ -43,7 +45,8 @@ def _spatial(tensor: Tensor, place: Place) -> Tensor:
         tensor = tensor.narrow(axis, place.extra[0], prod(place.grid)).unflatten(axis, place.grid)
         axes = tuple(range(axis, axis + len(place.grid)))
     channels = [dim for dim in range(1, tensor.ndim) if dim not in axes]
-    return tensor.permute(0, *channels, *axes)
+    order = (0, *channels, *axes)
+    return tensor if order == tuple(range(tensor.ndim)) else tensor.permute(order)
 
 
 def channels_last(shape: Sequence[int], size: Sequence[int]) -> bool:

@@ -1,5 +1,5 @@
 "use strict";
-/* What is drawn: an image and, painted over it, a map with the rim of a mask. NiiVue cuts and renders; the colours and
+/* What is drawn: an image and, painted over it, a map with the rims of masks. NiiVue cuts and renders; the colours and
    the numbers are our own, so that the viewer shows what the figures show. */
 const voxplain = {};
 
@@ -103,8 +103,19 @@ voxplain.Scene = class {
       this.outline();
     };
     this.canvas = canvas;
+    this.rims = [];
     // Few lines are drawn as fast without a graphics card; with one, Chromium has shown lines that were cleared before.
     this.lines = lines.getContext("2d", { willReadFrequently: true });
+  }
+
+  /* A colour; or stripes from corner to corner: a line of short pieces, one a voxel, looks dashed wherever they begin. */
+  pen(colour, dashed) {
+    if (!dashed) return colour;
+    const tile = Object.assign(document.createElement("canvas"), { width: 8, height: 8 });
+    const pen = tile.getContext("2d");
+    pen.fillStyle = colour;
+    for (let place = 0; place < 64; place++) if (((place % 8) + (place >> 3)) % 8 < 5) pen.fillRect(place % 8, place >> 3, 1, 1);
+    return this.lines.createPattern(tile, "repeat");
   }
 
   async attach() {
@@ -122,18 +133,18 @@ voxplain.Scene = class {
     grey.hdr.scl_inter = (volume.offset - facts.low) / span;
     this.paint = await niivue.NVImage.new(voxplain.paintFile(volume), "paint.nii");
     this.toVoxels = facts.to_voxels;
-    this.mask = null;
+    this.rims = [];
     Object.assign(grey, { cal_min: 0, cal_max: 1 });
     this.view.volumes = [];
     this.view.opts.isOrientationTextVisible = facts.oriented;
     this.grey = grey; // goes to the graphics card together with the paint: large volumes take their time
   }
 
-  /* `look` tells a map and how it looks, `mask` the one whose rim is drawn; null for none. */
-  repaint(look, mask) {
+  /* `look` tells a map and how it looks, null for none; `rims` the masks whose rims are drawn, and their colours. */
+  repaint(look, rims) {
     this.paint.img.fill(0);
     if (look) voxplain.paintMap(this.paint.img, look.volume, look);
-    this.mask = mask;
+    this.rims = rims;
     if (this.view.volumes.length) this.view.updateGLVolume();
     else {
       this.view.volumes = [this.grey];
@@ -141,41 +152,43 @@ voxplain.Scene = class {
     }
   }
 
-  /* Lines where the mask ends, over the slices that have just been drawn: sharp at every zoom, and nothing is covered. */
+  /* Lines where a mask ends, over the slices that have just been drawn: sharp at every zoom, and nothing is covered. */
   outline() {
     const { canvas } = this.lines;
     const { width, height } = this.canvas;
     if (canvas.width !== width || canvas.height !== height) Object.assign(canvas, { width, height });
     this.lines.clearRect(0, 0, width, height);
-    if (!this.mask) return;
-    this.view.screenSlices.forEach((tile, n) => tile.axCorSag < 3 && this.outlineTile(n, tile.leftTopWidthHeight));
+    for (const rim of this.rims) {
+      this.view.screenSlices.forEach((tile, n) => tile.axCorSag < 3 && this.outlineTile(n, tile.leftTopWidthHeight, rim));
+    }
   }
 
-  outlineTile(n, [left, top, width, height]) {
+  outlineTile(n, [left, top, width, height], { mask, style }) {
     const place = (x, y) => voxplain.carried(this.toVoxels, this.view.frac2mm(this.view.screenXY2TextureFrac(x, y, n, false), 0, true));
-    const corner = place(left, top);
-    const right = place(left + width, top).map((end, axis) => (end - corner[axis]) / width); // voxels in one pixel
-    const down = place(left, top + height).map((end, axis) => (end - corner[axis]) / height);
+    const inside = [left + width / 4, top + height / 4]; // NiiVue takes a corner of a tile for outside of it at some sizes
+    const at = place(...inside);
+    const right = place(inside[0] + width / 2, inside[1]).map((end, axis) => (end - at[axis]) / (width / 2)); // voxels in one pixel
+    const down = place(inside[0], inside[1] + height / 2).map((end, axis) => (end - at[axis]) / (height / 2));
     const most = (steps) => steps.map(Math.abs).indexOf(Math.max(...steps.map(Math.abs)));
     const axes = [most(right), most(down)];
     const cut = 3 - axes[0] - axes[1];
-    const [x, y] = [(a) => left + (a - corner[axes[0]]) / right[axes[0]], (b) => top + (b - corner[axes[1]]) / down[axes[1]]];
+    const [x, y] = [right, down].map((steps, n) => (voxel) => inside[n] + (voxel - at[axes[n]]) / steps[axes[n]]);
     const lines = new Path2D();
-    for (const [a0, b0, a1, b1] of voxplain.rim(this.mask, [...axes, cut], Math.round(corner[cut]))) {
+    for (const [a0, b0, a1, b1] of voxplain.rim(mask, [...axes, cut], Math.round(at[cut]))) {
       lines.moveTo(x(a0), y(b0));
       lines.lineTo(x(a1), y(b1));
     }
-    this.stroke(lines, [left, top, width, height]);
+    this.stroke(lines, [left, top, width, height], style);
   }
 
-  stroke(lines, tile) {
+  stroke(lines, tile, style) {
     const clip = new Path2D();
     clip.rect(...tile);
     const scale = this.canvas.width / (this.canvas.clientWidth || this.canvas.width);
     this.lines.save();
     this.lines.clip(clip);
-    for (const [style, width] of [["rgb(0 0 0 / 0.55)", 3], ["#ffffff", 1.4]]) {
-      Object.assign(this.lines, { strokeStyle: style, lineWidth: width * scale, lineCap: "square" });
+    for (const [colour, width] of [["rgb(0 0 0 / 0.55)", 3], [style.colour, 1.4]]) {
+      Object.assign(this.lines, { strokeStyle: this.pen(colour, style.dashed), lineWidth: width * scale, lineCap: "square" });
       this.lines.stroke(lines);
     }
     this.lines.restore();

@@ -1,5 +1,6 @@
 "use strict";
 /* The viewer's controls: what is chosen, where it comes from, and what is said about it. */
+voxplain.MASKS = { mask: { colour: "#ffffff" }, prediction: { colour: "#6fe9ff", dashed: true } };
 voxplain.PLANES = [["planes", "three and 3D"], ["axial", "axial"], ["coronal", "coronal"], ["sagittal", "sagittal"], ["3d", "3D"]];
 
 voxplain.Viewer = class {
@@ -46,7 +47,7 @@ voxplain.Viewer = class {
   defaults() {
     const values = { opacity: 1, threshold: 0, sides: "radiological" };
     for (const [name, value] of Object.entries(values)) this.control(name).value = value;
-    for (const name of ["map", "mask"]) this.control(name).checked = true;
+    for (const name of ["map", ...Object.keys(voxplain.MASKS)]) this.control(name).checked = true;
     this.palettes = { true: "diverging", false: "sequential" };
     this.wantedPlanes = "planes";
   }
@@ -68,6 +69,8 @@ voxplain.Viewer = class {
     const channels = this.case.images.map((one, n) => [n, one.channel]);
     voxplain.fill(this.control("channel"), channels, this.control("channel").value);
     this.control("channel").closest("label").hidden = channels.length < 2;
+    for (const name of Object.keys(voxplain.MASKS)) this.control(name).closest("label").hidden = !this.case[name];
+    this.root.querySelector('[data-said="prediction"]').closest("div").hidden = !this.case.prediction;
   }
 
   /* Show a map of the case with its image; without one, the image alone. */
@@ -92,13 +95,16 @@ voxplain.Viewer = class {
     const key = this.case.images[Number(this.control("channel").value) || 0]?.key;
     if (!key) throw new Error(this.case.problem);
     const missing = this.map && !this.map.key ? this.map.problem : "";
-    const [image, mask] = await Promise.all([this.volume(key), this.case.mask ? this.volume(this.case.mask) : null]);
-    const map = await this.volume(this.map?.key).catch((error) => ({ problem: error.message }));
+    const image = await this.volume(key);
+    const keys = [this.map?.key, this.case.mask, this.case.prediction];
+    const found = await Promise.all(keys.map((one) => this.volume(one).catch((error) => ({ problem: error.message }))));
     if (turn !== this.turn) return;
     const another = this.shown?.image !== image;
-    Object.assign(this, { shown: { image, mask, map: map?.facts ? map : null } });
+    const [map, mask, prediction] = found.map((one) => (one?.facts ? one : null));
+    Object.assign(this, { shown: { image, mask, prediction, map } });
     if (another) await this.place(image);
-    this.problem = missing || map?.problem || "";
+    this.problem = missing || found[0]?.problem || "";
+    this.without = Object.keys(voxplain.MASKS).map((name, n) => found[n + 1]?.problem && `No ${name}: ${found[n + 1].problem}`);
     this.describe();
     this.paint();
     if (!this.mm || this.shownCase !== this.case) this.strongest();
@@ -109,7 +115,7 @@ voxplain.Viewer = class {
   async volume(key) {
     if (!key) return null;
     if (!this.volumes.has(key)) this.volumes.set(key, voxplain.source.volume(key));
-    if (this.volumes.size > 6) this.volumes.delete(this.volumes.keys().next().value);
+    if (this.volumes.size > 8) this.volumes.delete(this.volumes.keys().next().value);
     return this.volumes.get(key).catch((error) => { this.volumes.delete(key); throw error; });
   }
 
@@ -141,35 +147,15 @@ voxplain.Viewer = class {
   }
 
   paint() {
-    const { map, mask } = this.shown;
+    const { map } = this.shown;
     const drawn = map && !map.facts.blank ? this.appearance() : null;
-    this.scene.repaint(this.control("map").checked ? drawn : null, mask && this.control("mask").checked ? mask : null);
+    const rims = Object.entries(voxplain.MASKS).filter(([name]) => this.shown[name] && this.control(name).checked);
+    this.scene.repaint(this.control("map").checked ? drawn : null, rims.map(([name, style]) => ({ mask: this.shown[name], style })));
     this.say("opacity", `${Math.round(100 * voxplain.STRONGEST_ALPHA * Number(this.control("opacity").value))} % at the limit`);
     const share = Math.round(100 * Number(this.control("threshold").value));
     this.say("threshold", share && drawn ? `${share} % of the largest (${voxplain.number(drawn.threshold)})` : "nothing hidden");
     for (const name of ["opacity", "threshold"]) this.control(name).setAttribute("aria-valuetext", this.root.querySelector(`[data-said="${name}"]`).textContent);
-    this.bar(drawn);
-  }
-
-  bar(drawn) {
-    const bar = this.root.querySelector('[data-said="bar"]');
-    const steps = Array.from({ length: 41 }, (_, n) => (drawn?.negative ? n / 20 - 1 : n / 40));
-    const colour = (share) => {
-      const nodes = share < 0 ? drawn.negative : drawn.positive;
-      const [r, g, b] = nodes[Math.round(Math.abs(share) * (nodes.length - 1))];
-      const hidden = Math.abs(share) * drawn.limit < drawn.threshold;
-      return `rgb(${r} ${g} ${b} / ${hidden ? 0 : Math.abs(share) * voxplain.STRONGEST_ALPHA * drawn.opacity})`;
-    };
-    bar.style.background = drawn ? `linear-gradient(90deg, ${steps.map(colour).join(", ")})` : "none";
-    const limit = drawn ? voxplain.number(drawn.limit) : "";
-    const unit = drawn ? this.shown.map.facts.unit : "";
-    this.say("low", drawn ? (drawn.negative ? `\u2212${limit}` : "0") : "");
-    this.say("middle", drawn?.negative ? `0 ${unit}` : unit);
-    this.say("high", limit);
-    const raw = this.shown.map?.facts.raw.map(voxplain.number).join(" to ");
-    this.say("range", raw ? `Raw range ${raw} ${this.shown.map.facts.unit}` : "");
-    const words = drawn ? `Colours from ${drawn.negative ? `minus ${limit}` : "0"} to ${limit} ${unit}` : "No colours";
-    this.root.querySelector('[data-said="bar-words"]').setAttribute("aria-label", words);
+    voxplain.legend(this, drawn);
   }
 
   /* What stands beside the picture: failed checks, the raw range, what the numbers mean. */
@@ -177,32 +163,16 @@ voxplain.Viewer = class {
     const facts = this.shown.map?.facts;
     const failures = facts?.failures ?? [];
     this.say("failed", this.problem ? `No map. ${this.problem}` : failures.length ? `Do not rely on this map. ${failures.join("; ")}` : "");
-    const lost = facts?.lost ? `${facts.lost} values are no numbers and shown as 0. ` : "";
-    const rough = (this.shown.image.facts.blocks ?? []).some((block) => block > 1) ? "The image is too large for a graphics card: several voxels are shown as one. " : "";
-    const blank = facts?.blank ? `Nothing is laid over the image: ${facts.blank}. ` : "";
-    const doubt = facts?.doubt ? `This map lies ${facts.doubt}. ` : "";
-    this.say("notice", `${blank}${doubt}${lost}${rough}`.trim());
-    const rows = facts ? this.rows(facts) : [];
+    const lost = facts?.lost ? `${facts.lost} values are no numbers and shown as 0.` : "";
+    const rough = (this.shown.image.facts.blocks ?? []).some((block) => block > 1) ? "The image is too large for a graphics card: several voxels are shown as one." : "";
+    const blank = facts?.blank ? `Nothing is laid over the image: ${facts.blank}.` : "";
+    const doubt = facts?.doubt ? `This map lies ${facts.doubt}.` : "";
+    this.say("notice", [blank, doubt, lost, rough, ...this.without].filter(Boolean).join(" "));
+    const rows = facts ? voxplain.facts(facts, this.case.says) : [];
     const list = this.root.querySelector('[data-said="facts"]');
     list.replaceChildren(...rows.filter(([, words]) => words).map(([name, words]) => voxplain.row(name, words)));
     this.offerPalettes(facts);
     this.scene.canvas.setAttribute("aria-label", facts ? `${facts.method} for ${facts.target}, laid over the image of ${this.case.name}` : `Image of ${this.case.name}`);
-  }
-
-  rows(facts) {
-    const checks = facts.checks ? `${facts.failures.length} of ${facts.checks} failed` : "none recorded";
-    const signs = facts.derivative ? "warm colours: a brighter voxel would raise the score; cold: lower it" : "warm colours speak for what was explained, cold ones against it";
-    return [
-      ["The model says", this.case.says],
-      ["Explained", facts.target],
-      ["Colours", facts.words],
-      ["Quantity", facts.quantity + (facts.signed ? `; ${signs}` : "; it does not say for or against")],
-      ["Channels", facts.how],
-      ["Strongest", facts.peak_words],
-      ["Checks", checks],
-      ["Notes", facts.notes.join(" ")],
-      ["Stored as", facts.step ? `8 or 16 bits in this page: values within \u00b1${voxplain.number(facts.step / 2)}` : ""],
-    ];
   }
 
   offerPalettes(facts) {
@@ -220,7 +190,7 @@ voxplain.Viewer = class {
   moved(mm) {
     this.mm = mm;
     if (!this.shown) return;
-    const { image, map, mask } = this.shown;
+    const { image, map, mask, prediction } = this.shown;
     const voxel = voxplain.carried(image.facts.to_voxels, mm).map(Math.round);
     if (voxel.some((place, axis) => place < 0 || place >= image.shape[axis])) return;
     this.voxel = voxel;
@@ -228,11 +198,13 @@ voxplain.Viewer = class {
       place: voxplain.place(voxel, image.facts),
       image: voxplain.reading(image, voxel),
       map: map ? voxplain.reading(map, voxel) : "none",
-      mask: mask ? voxplain.label(mask, voxel) : "none was given",
+      mask: mask ? voxplain.label(mask, voxel) : this.case.mask ? "cannot be shown" : "none was given",
+      prediction: prediction ? voxplain.label(prediction, voxel) : this.case.prediction && "cannot be shown",
     };
     for (const [name, words] of Object.entries(said)) this.say(name, words);
     clearTimeout(this.speaking);
-    this.speaking = setTimeout(() => this.say("spoken", `Map ${said.map}, image ${said.image}, mask ${said.mask}, ${said.place}`), 700);
+    const predicted = said.prediction && `, prediction ${said.prediction}`;
+    this.speaking = setTimeout(() => this.say("spoken", `Map ${said.map}, image ${said.image}, mask ${said.mask}${predicted}, ${said.place}`), 700);
   }
 
   /* One voxel to the right, up, or on to the next slice, as one sees it. */
@@ -283,39 +255,13 @@ voxplain.Viewer = class {
       });
     }
     on("channel", () => this.show());
-    for (const name of ["map", "mask", "opacity", "threshold"]) on(name, () => this.paint());
+    for (const name of ["map", ...Object.keys(voxplain.MASKS), "opacity", "threshold"]) on(name, () => this.paint());
     on("palette", () => { this.palettes[this.shown.map.facts.signed] = this.control("palette").value; this.paint(); });
     on("planes", () => { this.wantedPlanes = this.control("planes").value; this.scene.look(this.wantedPlanes); });
     on("sides", () => this.sides());
     on("strongest", () => this.strongest());
     on("reset", () => this.reset());
-    // NiiVue has keys of its own, which nobody documents to the reader: none of them may pass.
-    for (const kind of ["keydown", "keyup"]) this.root.addEventListener(kind, (event) => this.key(event, kind === "keydown"), true);
-  }
-
-  key(event, down) {
-    const canvas = event.target === this.scene.canvas;
-    if (canvas) event.stopPropagation();
-    if (!down || event.ctrlKey || event.metaKey || event.altKey || !this.shown) return;
-    const typing = event.target.matches("select, input[type=range]"); // these use arrows and letters themselves
-    const act = (canvas && this.steps()[event.key]) || (!typing && this.letters()[event.key]);
-    if (!act) return;
-    event.preventDefault();
-    act();
-  }
-
-  steps() {
-    const go = (way, count) => () => this.step(way, count);
-    return {
-      ArrowRight: go("right", 1), ArrowLeft: go("right", -1), ArrowUp: go("up", 1), ArrowDown: go("up", -1),
-      PageUp: go("on", 1), PageDown: go("on", -1),
-    };
-  }
-
-  letters() {
-    const flip = (name) => () => { this.control(name).checked = !this.control(name).checked; this.paint(); };
-    const more = (step) => () => { this.control("opacity").value = Number(this.control("opacity").value) + step; this.paint(); };
-    return { m: flip("map"), k: flip("mask"), "[": more(-0.1), "]": more(0.1), n: () => this.next(1), p: () => this.next(-1), s: () => this.strongest(), r: () => this.reset() };
+    voxplain.listenToKeys(this);
   }
 };
 

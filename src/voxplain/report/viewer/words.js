@@ -38,7 +38,9 @@ voxplain.reading = function (volume, voxel) {
   return `${about}${voxplain.number(value)} ${facts.unit}`.trim();
 };
 
+/* A label by its name; a given mask names none, and 0 is outside of it. */
 voxplain.label = function (mask, voxel) {
   const label = voxplain.value(mask, voxel);
+  if (mask.facts.names.length) return mask.facts.names[label] ?? `label ${label}`;
   return label === 0 ? "outside" : mask.facts.labels.length > 1 ? `inside, label ${label}` : "inside";
 };
