@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from difflib import get_close_matches
 
-from bench import cams, channels, flow, gradients, occluding, relevance, segmenting, sharing, volumes
+from bench import cams, channels, flow, gradients, occluding, quantus_times, relevance, segmenting, sharing, volumes
 from bench.contest import Row
 from bench.growing import Growth, growths
 
-FAMILIES = (cams, flow, gradients, relevance, occluding, segmenting, channels, sharing, volumes)
+FAMILIES = (cams, flow, gradients, relevance, occluding, segmenting, channels, sharing, volumes, quantus_times)
 
 
 Entry = Row | Growth

@@ -8,7 +8,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 import torch
 
-PACKAGES = ("torch", "torchvision", "monai", "captum", "grad-cam", "torchcam", "zennit", "lime", "shap")
+PACKAGES = ("torch", "torchvision", "monai", "captum", "grad-cam", "torchcam", "zennit", "lime", "shap", "quantus")
 
 
 def kind_of(device: torch.device) -> str:

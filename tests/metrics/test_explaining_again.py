@@ -167,3 +167,25 @@ def test_leaves_no_trace_on_the_users_model():
     assert module.training
     assert torch.equal(x, image)
     assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_methods_of_a_case_share_the_passes_that_both_need():
+    """A gradient and a gradient times input are one pass, of the clean image and of each neighbour."""
+    names = ["gradient", "input_x_gradient"]
+    single, shared = (case()[0] for _ in range(2))
+    x = case()[1]
+    metrics = [metric("max_sensitivity(samples=3)"), metric("mprt(stages=2)")]
+    alone = measure_methods(metrics, [(single, x)], [explain(names[0])])
+    both = measure_methods(metrics, [(shared, x)], [explain(name) for name in names])
+    assert shared.ledger.backwards == single.ledger.backwards == 1 + 3 + 2
+    assert shared.ledger.forwards == single.ledger.forwards
+    assert [rows[0][0] for rows in both] == [rows[0][0] for rows in alone]
+
+
+def test_without_memory_methods_are_asked_one_after_the_other_and_give_the_same_numbers():
+    names, x = ["gradient", "input_x_gradient"], case()[1]
+    scores = [case(budget=budget)[0] for budget in (10**9, 20 * x.nbytes)]
+    metrics = [metric("max_sensitivity(samples=2)")]
+    plenty, short = (measure_methods(metrics, [(one, x)], [explain(name) for name in names]) for one in scores)
+    assert [one.ledger.backwards for one in scores] == [1 + 2, 2 * (1 + 2)]
+    assert plenty == short

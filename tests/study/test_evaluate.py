@@ -1,9 +1,12 @@
 """Cases x methods x metrics: every row is right, nothing is done twice, and what cannot be measured says why."""
 
 import csv
+import gc
 import json
 import shutil
+import weakref
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -473,3 +476,30 @@ def test_a_volume_that_is_segmented_is_measured_alike(tmp_path):
         assert row["status"] == "done", row["reason"]
     again = evaluate(tmp_path / "run", metrics=["insertion(steps=3)"], model=network)
     assert rows_by(again.rows(), "method", "metric")["gradient", "insertion(steps=3)"]["status"] == "done"
+
+
+def watched(count, alive, most):
+    """Cases whose voxels are read when they are used, and how many of their arrays are alive at the most."""
+
+    def read(number):
+        gc.collect()
+        values = np.random.default_rng(number).normal(100, 20, (1, *SIZE)).astype(np.float32)
+        alive.append(weakref.ref(values))
+        most.append(sum(one() is not None for one in alive))
+        return values
+
+    return [replace(one, image=Image(partial(read, n), GRID, identifier=one.identifier)) for n, one in
+            enumerate(cases(count))]  # fmt: skip
+
+
+def test_voxels_that_are_held_do_not_grow_with_the_number_of_cases(tmp_path, monkeypatch):
+    monkeypatch.setattr("voxplain.study.evaluate_again.MOST_CASES", 2)
+    held = {}
+    for count in (3, 7):
+        alive, most = [], []
+        given = watched(count, alive, most)
+        evaluate(plan("gradient"), given, tmp_path / str(count), metrics=["sparseness", "max_sensitivity(samples=1)"])
+        held[count] = max(most)
+        assert len(most) >= 2 * count  # read for the maps, and again for metrics that explain anew
+        del given
+    assert held[3] == held[7] <= 3

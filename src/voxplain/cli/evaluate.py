@@ -36,7 +36,8 @@ MEASURE: dict[str, dict[str, Any]] = {
         "action": "append",
         "default": [],
         "metavar": "MODEL",
-        "help": "another model for metrics that compare with one: of another seed or architecture; repeats",
+        "help": "another model for metrics that compare with one: of another seed or architecture, or a folder of "
+        "'voxplain train --shuffle-labels'; repeats",
     },
     "--second-weights": {
         "action": "append",
@@ -48,7 +49,7 @@ MEASURE: dict[str, dict[str, Any]] = {
         "action": "append",
         "default": [],
         "metavar": "MODEL",
-        "help": "a model that learnt from shuffled labels, for label_randomisation; repeats",
+        "help": "a model of any other kind that learnt from shuffled labels, for label_randomisation; repeats",
     },
 }
 
@@ -162,8 +163,23 @@ def _second(chosen: argparse.Namespace) -> "list[Second]":
     if files and len(files) != len(names):
         raise OptionError(f"--second-weights must be one for each --second-model ({len(names)}), got {len(files)}")
     weights = [None if one == "-" else Path(one) for one in files] or [None] * len(names)
-    others = [Second(explain.model_of(chosen, *one)) for one in zip(names, weights, strict=True)]
+    others = [
+        Second(explain.model_of(chosen, name, file), shuffled=file is None and bool(_shuffled(name)))
+        for name, file in zip(names, weights, strict=True)
+    ]
+    true = [name for name in chosen.shuffled_model if _shuffled(name) is False]
+    if true:
+        raise OptionError(f"--shuffled-model {true[0]!r} learnt from true labels; train one with --shuffle-labels")
     return [*others, *(Second(explain.model_of(chosen, one, None), shuffled=True) for one in chosen.shuffled_model)]
+
+
+def _shuffled(source: str) -> bool | None:
+    """Whether a network learnt from labels in random order; None for one that does not say."""
+    from voxplain.score.released import is_released, learnt_from_shuffled
+    from voxplain.score.shipped import model_folder
+
+    folder = model_folder(source)
+    return learnt_from_shuffled(folder) if is_released(folder) else None
 
 
 def _tell(chosen: argparse.Namespace, found: "Evaluation", pages: list[Path]) -> None:

@@ -35,6 +35,16 @@ def add(parser: argparse.ArgumentParser, name: str) -> None:
         "--size", choices=("small", "paper"), default="small", help="minutes on two cores, or the source's own size"
     )
     parser.add_argument(
+        "--shuffle-labels",
+        action="store_true",
+        help="deal the training part's labels out again at random: a network for the metric label_randomisation",
+    )
+    _add_run(parser)
+
+
+def _add_run(parser: argparse.ArgumentParser) -> None:
+    """Where it is computed and what is written."""
+    parser.add_argument(
         "--out", type=Path, metavar="DIR", help="folder to write (default: trained/ and a name from the request)"
     )
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, mps ... (default: auto)")
@@ -60,6 +70,7 @@ def run(chosen: argparse.Namespace) -> int:
             device=chosen.device,
             devices=chosen.devices,
             mlflow=chosen.mlflow,
+            shuffle_labels=chosen.shuffle_labels,
             say=say,
             tick=tick,
             **settings_of(chosen.set),

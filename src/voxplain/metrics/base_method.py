@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, ClassVar, TypeVar, final
 
 import torch
@@ -13,11 +13,17 @@ from torch import Tensor
 
 from voxplain.errors import VoxplainError
 from voxplain.metrics.base import Explain, Measured, Metric, Need
+from voxplain.score.meeting import together
+from voxplain.score.memory import SHARE_OF_AVAILABLE, available_bytes
 from voxplain.score.model import Model
 from voxplain.score.score import Score
 
 Key = TypeVar("Key")
 Item = TypeVar("Item")
+
+HELD, SHARE = 40, 0.25
+"""While a method explains again it holds up to so many times its input (maps of all neighbours), and so much of the
+memory budget is for all that are asked side by side."""
 
 NOT_FINITE = "the map holds values that are NaN or infinite"
 
@@ -192,9 +198,9 @@ def measure_methods(
     """The numbers [metric][case][method] of cases (1, channel, *space) that one model was asked about.
 
     Networks are the outermost loop, so that each is made once and lives alone; a clean map of each case and method is
-    held meanwhile: give many cases in portions.
+    held meanwhile: give many cases in portions. Methods are asked side by side, and share their passes.
     """
-    records = [[_record(score, x, explain) for explain in methods] for score, x in cases]
+    records = [_records(score, x, methods) for score, x in cases]
     everything = [one for row in records for one in row]
     for networks, group in _grouped([*dict.fromkeys(metrics)] if everything else [], lambda metric: metric.networks):
         try:
@@ -217,8 +223,22 @@ def _explain_again(row: Sequence[Record], change: Change, metrics: Sequence[Meth
             record.failed |= dict.fromkeys(metrics, str(error))
         return
     for inputs, group in _grouped(metrics, lambda metric: metric.inputs):
-        for record in row:
-            record.take(group, change, _maps(inputs, score, x, record.explain))
+        jobs = [partial(_take, record, group, change, inputs, x) for record in row]
+        _side_by_side(score, x, jobs)
+
+
+def _take(
+    record: Record, metrics: Sequence[MethodMetric], change: Change, inputs: Inputs, x: Tensor, score: Score
+) -> None:
+    record.take(metrics, change, _maps(inputs, score, x, record.explain))
+
+
+def _side_by_side(score: Score, x: Tensor, jobs: Sequence[Callable[[Score], Item]]) -> list[Item | VoxplainError]:
+    """The results of jobs of one score, as many at once as memory holds; what several ask together is answered once."""
+    budget = SHARE_OF_AVAILABLE * available_bytes(x.device) if score.budget is None else score.budget
+    size = max(1, int(SHARE * budget / (HELD * x.nbytes)))
+    portions = [jobs[start : start + size] for start in range(0, len(jobs), size)]
+    return [found for some in portions for found in together([(score, job) for job in some])]
 
 
 def _maps(inputs: Inputs, score: Score, x: Tensor, explain: Explain) -> Iterator[Explained]:
@@ -227,14 +247,24 @@ def _maps(inputs: Inputs, score: Score, x: Tensor, explain: Explain) -> Iterator
         yield Explained(asked, one.x, one.back(_finite(explain(asked, one.x))), one.valid)
 
 
-def _record(score: Score, x: Tensor, explain: Explain) -> Record:
-    """One method's clean map of one case."""
+def _records(score: Score, x: Tensor, methods: Sequence[Explain]) -> list[Record]:
+    """Every method's clean map of one case."""
     x = x.detach().to(score.model.device)
     try:
         score = score.freeze(x)[1]
-        values, reason = explain(score, x), ""
     except VoxplainError as error:
-        values, reason = torch.zeros_like(x[:, :1]), str(error)
+        return [_record(score, x, explain, error) for explain in methods]
+    found = _side_by_side(score, x, [partial(_asked, explain, x) for explain in methods])
+    return [_record(score, x, *one) for one in zip(methods, found, strict=True)]
+
+
+def _asked(explain: Explain, x: Tensor, score: Score) -> Tensor:
+    return explain(score, x)
+
+
+def _record(score: Score, x: Tensor, explain: Explain, found: Tensor | VoxplainError) -> Record:
+    """One method's clean map of one case, or what prevented it."""
+    values, reason = (torch.zeros_like(x[:, :1]), str(found)) if isinstance(found, VoxplainError) else (found, "")
     if not torch.isfinite(values).all():
         reason = NOT_FINITE
     elif not values.any() and not reason:

@@ -17,10 +17,20 @@ MODEL, WEIGHTS, PREPARE = "model.toml", "weights.safetensors", "prepare.toml"
 HEADS: dict[str, Head] = {"classification": "softmax", "segmentation": "softmax", "regression": "regression"}
 """Task -> how outputs are read."""
 
+SHUFFLED = "shuffled"
+"""What model.toml says of the labels where they were put in random order before the training."""
+
+NOTICE = "this network learnt from labels in random order: it is for holding maps against, and knows nothing"
+
 
 def is_released(path: Path) -> bool:
     """True for a folder with a model.toml."""
     return (path / MODEL).is_file()
+
+
+def learnt_from_shuffled(path: Path) -> bool:
+    """True where the network of such a folder learnt from labels in random order."""
+    return _told(path).get("labels") == SHUFFLED
 
 
 def load_released(path: Path, weights: Path | None = None) -> Loaded:
@@ -32,6 +42,8 @@ def load_released(path: Path, weights: Path | None = None) -> Loaded:
     loaded = load_callable(told["network"])
     notices = load_weights(loaded.module, weights or path / WEIGHTS)
     names = tuple(str(name) for name in told.get("class_names", ()))
+    if told.get("labels") == SHUFFLED:
+        notices = (*notices, NOTICE)
     label = str(told.get("name") or path.resolve().name)
     return Loaded(loaded.module, label=label, class_names=names, notices=notices, head=HEADS[told["task"]])
 

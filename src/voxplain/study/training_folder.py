@@ -29,10 +29,17 @@ DIGITS = 8
 """Of the request's hash in the folder's name."""
 
 
-def request(name: str, recipe: Recipe, stuff: Material, parts: Sequence[str]) -> dict[str, Any]:
-    """All that decides the weights, as plain values: recipe, data and parts, with its hash."""
+def request(name: str, recipe: Recipe, stuff: Material, parts: Sequence[str], *, labels: str = "") -> dict[str, Any]:
+    """All that decides the weights, as plain values: recipe, data, parts and other than true labels, with its hash."""
     split = hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
-    asked: dict[str, Any] = {"recipe_name": name, "data": stuff.digest, "parts": split, **recipe_tables(recipe)}
+    order = {"labels": labels} if labels else {}
+    asked: dict[str, Any] = {
+        "recipe_name": name,
+        "data": stuff.digest,
+        "parts": split,
+        **order,
+        **recipe_tables(recipe),
+    }
     digest = hashlib.sha256(json.dumps(asked, sort_keys=True, default=str).encode()).hexdigest()
     return {"hash": digest[:16], **asked}
 

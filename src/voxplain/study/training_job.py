@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from torch import nn
 
+from voxplain.score.released import SHUFFLED
 from voxplain.study.training_folder import TrainingFolder, prediction_rows
 from voxplain.study.training_parts import TRAIN, VAL
 from voxplain.study.training_samples import Material
@@ -23,6 +24,9 @@ from voxplain.training.recipe import Recipe
 from voxplain.training.released import release
 from voxplain.training.scores import classification_scores, regression_scores, segmentation_scores
 from voxplain.training.splits import oversampled
+
+MEMORISED = "train, shuffled labels"
+"""Beside the parts' scores: how well labels in random order were learnt by heart."""
 
 Say = Callable[[str], None]
 Tick = Callable[[int, int], None]
@@ -51,6 +55,8 @@ class Job:
     parts: tuple[str, ...]
     folder: TrainingFolder
     work: Work
+    shuffled: bool = False
+    """True where the training part's labels are in random order."""
 
     def say(self, line: str) -> None:
         """One line on the screen and in the log."""
@@ -92,6 +98,8 @@ def tested(job: Job) -> dict[str, Any]:
         rows += [] if recipe.task == "segmentation" else prediction_rows(job.stuff, numbers, part, found)
     if rows:
         job.folder.write_predictions(rows)
+    if job.shuffled:
+        scores[MEMORISED] = scored(job, train, predicted(module, samples, train, recipe.task, recipe.batch))
     keep(job, module, scores.get("test", {}), fitted.best_epoch)
     return scores
 
@@ -117,6 +125,7 @@ def keep(job: Job, module: nn.Module, scores: dict[str, Any], best_epoch: int) -
         "data": job.stuff.digest,
         "best_epoch": best_epoch,
         "precision": "bfloat16, mixed" if mixed else "float32",
+        **({"labels": SHUFFLED} if job.shuffled else {}),
         "scores": numbers,
     }
     release(job.folder.path, module, job.recipe, network=job.spec, classes=job.stuff.classes, facts=facts)
