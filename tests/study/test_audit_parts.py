@@ -9,9 +9,10 @@ import torch
 from tests.study.audited import SIDE, cases, plan
 from voxplain.study import audit_agreement, audit_occlusion, audit_outside
 from voxplain.study.audit_answers import answers
+from voxplain.study.audit_body import body, bright
 from voxplain.study.audit_clusters import clustered
 from voxplain.study.audit_cohort import Cohort, Seen, SeenMap, by_class, small
-from voxplain.study.audit_places import CORNERS, OUTSIDE, body, border, corners, places, shares
+from voxplain.study.audit_places import CORNERS, OUTSIDE, border, corners, elsewhere, places, shares
 from voxplain.study.audit_recommend import recommend, shortcut
 from voxplain.study.audit_verdict import Finding, Verdict, above, below, estimate, worst
 from voxplain.study.statistics import Estimate
@@ -42,6 +43,49 @@ def test_the_body_is_what_is_bright_with_what_it_encloses_but_no_letter():
     away = np.hypot(rows, columns)
     assert inside[away < 13].all()
     assert not inside[away > 18].any()  # where the marker is
+
+
+def test_lungs_that_open_to_the_air_by_a_gap_belong_to_the_body():
+    film = np.full((64, 64), 0.02)
+    film[12:, 8:56] = 0.8
+    film[24:44, 14:28] = 0.3  # a lung
+    film[8:24, 20:23] = 0.02  # a gap up to the air
+    film[3:9, 2:5] = 1.0  # a letter
+    found = bright(film)
+    assert found[20:60, 12:52].all()
+    assert not found[:10, :6].any()
+
+
+def test_a_lung_at_the_edge_of_the_image_is_brighter_than_air():
+    film = np.full((64, 64), 0.02)
+    film[12:, 8:56] = 0.8
+    film[30:64, 14:28] = 0.3
+    assert bright(film)[16:, 12:52].all()
+
+
+def test_a_gap_between_arm_and_trunk_that_leaves_the_image_is_bridged_to_the_end():
+    film = np.full((64, 64), 0.9)
+    film[:8] = 0.0
+    film[40:, 30:35] = 0.0
+    assert bright(film)[10:].all()
+
+
+def test_a_body_at_the_edge_goes_on_beyond_it():
+    film = np.zeros((48, 48))
+    film[20:] = 1.0
+    film[30:40, 10:20] = 0.0
+    found = bright(film)
+    assert found[22:].all()
+    assert not found[:17].any()
+
+
+def test_a_place_elsewhere_keeps_its_area_and_shape():
+    mask = border((12, 20))
+    found = elsewhere(mask, np.random.default_rng(0), 5)
+    assert [one.sum() for one in found] == [mask.sum()] * 5
+    shifts = [(row, column) for row in range(12) for column in range(20)]
+    assert all(any((np.roll(mask, shift, (0, 1)) == one).all() for shift in shifts) for one in found)
+    assert len({one.tobytes() for one in found}) > 1
 
 
 def test_a_body_that_fills_the_image_leaves_no_place_outside():
@@ -97,10 +141,12 @@ def test_clusters_are_found_by_the_gap_and_ordered_by_size():
     assert found.embedding.shape == (25, 2)
 
 
-def seen(number, said="a", *, score=1.0, covered=0.0, share=0.2, label=None, group=""):
+def seen(number, said="a", *, score=1.0, covered=0.0, elsewhere=None, share=0.2, label=None, group=""):
+    """A case whose score does not change when the same shape is wiped elsewhere, unless that is said."""
     where = {CORNERS: 0.1}
     own = {"m": SeenMap({CORNERS: share}, (1.0,), ())}
-    return Seen(f"c{number}", group, label, said, score, {CORNERS: covered}, where, own)
+    beside = {CORNERS: [score] if elsewhere is None else elsewhere}
+    return Seen(f"c{number}", group, label, said, score, {CORNERS: covered}, beside, where, own)
 
 
 def test_the_class_that_falls_most_decides_about_wiping():
@@ -120,9 +166,26 @@ def test_falls_are_shares_of_the_mean_distance_to_the_decision():
     assert audit_occlusion.check([seen(n, score=0.0) for n in range(5)], {}).outcome == "not applicable"
 
 
+def test_a_fall_that_wiping_anywhere_brings_as_well_says_nothing():
+    rows = [seen(n, covered=-1.0, elsewhere=[-1.0, -1.5, -0.5]) for n in range(5)]
+    found = audit_occlusion.check(rows, {}).of(CORNERS)
+    assert (found.outcome, found.value, found.numbers["anywhere"]) == ("ok", 2.0, 2.0)
+    less = [replace(one, elsewhere={CORNERS: [0.5, -0.5]}) for one in rows]
+    assert audit_occlusion.check(less, {}).of(CORNERS).outcome == "fail"
+
+
+def test_the_class_that_fails_is_told_before_one_that_falls_more_but_anywhere():
+    rows = [seen(n, "a", covered=-2.0, elsewhere=[-2.0]) for n in range(5)]
+    rows += [seen(n, "b", covered=0.0) for n in range(5, 10)]
+    found = audit_occlusion.check(rows, {}).of(CORNERS)
+    assert (found.outcome, found.numbers["said"]) == ("fail", "b")
+
+
 def test_without_classes_a_score_may_move_either_way():
     rows = [seen(n, "", score=float(n), covered=n + (-1) ** n * 5.0) for n in range(6)]
     assert audit_occlusion.check(rows, {}).of(CORNERS).value == pytest.approx(5 / np.std(range(6)))
+    both = [replace(one, elsewhere={CORNERS: [one.score - 5.0, one.score + 5.0]}) for one in rows]
+    assert audit_occlusion.check(both, {}).outcome == "ok"  # up and down must not cancel
 
 
 def test_evidence_is_held_against_the_area_class_by_class():

@@ -20,8 +20,8 @@ CHECKS: dict[str, dict[str, Any]] = {
     "--body": {
         "choices": ("otsu", "mask", "segments", "nonzero"),
         "default": "otsu",
-        "help": "what counts as body: what is brighter than Otsu's threshold, the cases' masks or segments, or voxels "
-        "that are not 0 (default: otsu)",
+        "help": "what counts as body: what is brighter than air, half way up to Otsu's threshold, with all that it "
+        "encloses; the cases' masks or segments; or voxels that are not 0 (default: otsu)",
     },
     "--quick": {"action": "store_true", "help": "fewer cases, steps and stages in the checks that ask the model again"},
 }

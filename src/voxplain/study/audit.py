@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from voxplain.data.case import Case
+from voxplain.data.image import Image
 from voxplain.data.writing import json_text, written_beside
 from voxplain.errors import InputError, VoxplainError
 from voxplain.spec import text
@@ -22,8 +23,9 @@ from voxplain.study import (
     audit_planted,
 )
 from voxplain.study.audit_answers import answers
+from voxplain.study.audit_body import Body
 from voxplain.study.audit_cohort import Cohort, Seen, see
-from voxplain.study.audit_places import ALONG, CORNERS, OUTSIDE, Body
+from voxplain.study.audit_places import ALONG, CORNERS, OUTSIDE
 from voxplain.study.audit_recommend import Recommendation, recommend, shortcut
 from voxplain.study.audit_sanity import check_sanity, check_stability
 from voxplain.study.audit_truthfulness import check_disagreement, check_truthfulness, measured
@@ -32,7 +34,7 @@ from voxplain.study.plan import Plan
 from voxplain.study.run import Say, Tick
 from voxplain.study.run_folder import RunFolder
 
-FOLDER, SEEN, RESULT = "audit", "cases.jsonl", "audit.json"
+FOLDER, RESULT = "audit", "audit.json"
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,12 +83,13 @@ def audit(
     plan
         Model, preparation, methods, at most one target (default: what is predicted), and seed.
     body
-        What counts as body: what is brighter than Otsu's threshold, the cases' masks or segments, or voxels not 0.
+        What counts as body: what is brighter than air and all that it encloses, the cases' masks or segments, or
+        voxels that are not 0.
     quick
         Fewer cases, steps and stages in the checks that ask again.
 
-    An interrupted audit goes on where it stopped. Raises `InputError` and its kin for what a user can put right; what a
-    check cannot do stands in its verdict.
+    An interrupted audit goes on with the next case of the check in which it stopped. Raises `InputError` and its kin
+    for what a user can put right; what a check cannot do stands in its verdict.
 
     """
     if not cases:
@@ -94,18 +97,16 @@ def audit(
     if len(plan.targets) > 1 or not plan.methods:
         raise InputError("an audit asks about one target by at least one method")
     out = Path(out)
-    cohort = Cohort(plan, tuple(cases), body, quick)
-    table = plan.to_table([case.identifier for case in cases])
-    hashes = [replace(case.image).content_hash for case in cases]
-    asked = {**table, "audit": {"body": body, "quick": quick, "content_sha256": hashes}}
+    cohort = Cohort(plan, tuple(cases), body, quick, out / FOLDER)
+    asked = plan.to_table([case.identifier for case in cases]) | {"audit": _asked(cohort)}
     folder = RunFolder.at(out, asked)
     folder.begin(asked)
-    seen = see(cohort, out / FOLDER / SEEN, say, tick)
+    seen = see(cohort, say, tick)
     failed = {one.case: one.failed for one in seen if one.failed}
     good = [one for one in seen if not one.failed]
     if not good:
         raise InputError(f"no case could be looked at: {seen[0].failed}")
-    verdicts = _verdicts(cohort, good, out / FOLDER, say)
+    verdicts = _verdicts(cohort, good, say)
     names = [text(method) for method in plan.methods]
     advice = recommend(verdicts, names)
     trusted = [one.method for one in advice.methods if one.advice != "do not use"]
@@ -116,7 +117,24 @@ def audit(
     return found
 
 
-def _verdicts(cohort: Cohort, seen: Sequence[Seen], folder: Path, say: Say) -> list[Verdict]:
+def _asked(cohort: Cohort) -> dict[str, Any]:
+    """What, beside the plan, decides the numbers: another body, image, label or patient begins another audit."""
+    told = [
+        [case.label or "", case.group or "", *map(_hash, (case.image, case.mask, case.segments))]
+        for case in cohort.cases
+    ]
+    return {"body": cohort.body, "quick": cohort.quick, "cases": told}
+
+
+def _hash(image: Image | None) -> str:
+    """Of a copy, since the case's own image would keep its voxels; '' where there is none or it cannot be read."""
+    try:
+        return "" if image is None else replace(image).content_hash
+    except VoxplainError:
+        return ""
+
+
+def _verdicts(cohort: Cohort, seen: Sequence[Seen], say: Say) -> list[Verdict]:
     """Every check, done now or found finished."""
     names, groups, seed = [text(one) for one in cohort.plan.methods], cohort.groups, cohort.plan.seed
     numbers = cache(lambda: measured(cohort))
@@ -133,6 +151,7 @@ def _verdicts(cohort: Cohort, seen: Sequence[Seen], folder: Path, say: Say) -> l
         "truthfulness": lambda: check_truthfulness(numbers(), names, groups),
         "disagreement": lambda: check_disagreement(numbers(), groups, seed),
     }
+    folder = Path(cohort.folder or "")
     return [_kept(folder / f"{name.replace(' ', '-')}.json", name, make, say) for name, make in checks.items()]
 
 

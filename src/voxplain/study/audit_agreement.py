@@ -21,22 +21,18 @@ def check(seen: Sequence[Seen], wiping: Verdict, methods: Sequence[str], groups:
         return Verdict.not_applicable(CHECK, TITLE, "wiping found no place that the model needs and should not")
     place, said = needed[0].name, str(needed[0].numbers["said"])
     there = [one for one in seen if place in one.covered and (not said or one.said == said)]
-    verdict = Verdict(
-        check=CHECK,
-        title=TITLE,
-        outcome="ok",
-        sentence="",
+    words: dict[Outcome, str] = {
+        "ok": f"every method's maps lie where wiping moved the scores ({place})",
+        "look": f"{{names}}: maps hardly lie where wiping moved the scores ({place})",
+        "fail": f"{{names}}: maps miss the place where wiping moved the scores ({place})",
+    }
+    return concluded(
+        CHECK,
+        TITLE,
+        words,
+        [_finding(there, name, place, groups) for name in methods],
         quantity=f"share of the map over share of the image: {place}",
         threshold=f"look below {LOOK:g}, fail below {FAIL:g}",
-        findings=tuple(_finding(there, name, place, groups) for name in methods),
-    )
-    return concluded(
-        verdict,
-        {
-            "ok": f"every method's maps lie where wiping moved the scores ({place})",
-            "look": f"{{names}}: maps hardly lie where wiping moved the scores ({place})",
-            "fail": f"{{names}}: maps miss the place where wiping moved the scores ({place})",
-        },
     )
 
 

@@ -50,23 +50,18 @@ def check(seen: Sequence[Seen], methods: Sequence[str], groups: Mapping[str, str
     if len(seen) < FEWEST:
         reason = f"clustering needs at least {FEWEST} cases, got {len(seen)}"
         return Verdict.not_applicable(CHECK, TITLE, reason)
-    findings = tuple(_finding(seen, name, groups, seed) for name in methods)
-    verdict = Verdict(
-        check=CHECK,
-        title=TITLE,
-        outcome="ok",
-        sentence="",
+    words: dict[Outcome, str] = {
+        "ok": "no cluster of maps lies in a corner or along the border",
+        "look": "{names}: the maps of a cluster of cases lie more than by chance in a corner or along the border",
+        "fail": "{names}: there is a cluster of cases whose maps lie in a corner or along the border",
+    }
+    return concluded(
+        CHECK,
+        TITLE,
+        words,
+        [_finding(seen, name, groups, seed) for name in methods],
         quantity="share of a cluster's maps in one corner or along the border over its share of the image",
         threshold=f"look above {LOOK:g}, fail above {FAIL:g}, with the whole interval, in any cluster",
-        findings=findings,
-    )
-    return concluded(
-        verdict,
-        {
-            "ok": "no cluster of maps lies in a corner or along the border",
-            "look": "{names}: the maps of a cluster of cases lie more than by chance in a corner or along the border",
-            "fail": "{names}: there is a cluster of cases whose maps lie in a corner or along the border",
-        },
     )
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Mapping, Sequence
+import zlib
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,22 +15,29 @@ from torch import Tensor
 from torch.nn import functional
 
 from voxplain.data.case import Case
-from voxplain.data.writing import json_text
 from voxplain.errors import VoxplainError
 from voxplain.methods import Method
 from voxplain.ops.local_median import local_median
 from voxplain.score.score import Score
 from voxplain.score.target import Target, target
 from voxplain.spec import text
-from voxplain.study.audit_places import Body, corners, places, shares
+from voxplain.study.audit_body import Body, Mask
+from voxplain.study.audit_kept import Kept
+from voxplain.study.audit_places import corners, elsewhere, places, shares
 from voxplain.study.evaluate_maps import explained
 from voxplain.study.explain import Explainer
 from voxplain.study.plan import Plan
 from voxplain.study.ready import Ready
 from voxplain.study.run import Say, Tick
 
+SEEN = "cases"
+"""The file of what was seen of the cases."""
+
 SMALL = {2: 16, 3: 8}
 """Cells a side of the small maps that are held beside each other, by the image's rank."""
+
+SHIFTS, QUICK_SHIFTS = 16, 8
+"""Random places in which the shape of a place is wiped as well."""
 
 CERTIFIED = ("nonlinearities covered", "completeness", "conservation", "finite", "not constant", "share in padding")
 """What an audit asks of certificates."""
@@ -62,6 +70,8 @@ class Seen:
     """How far the class lies above its rival; of other models the target's number."""
     covered: Mapping[str, float]
     """Place -> the same number when the place has lost its small structures."""
+    elsewhere: Mapping[str, Sequence[float]]
+    """Place -> the same number when its shape, laid anywhere in the image, has lost them; one for each such place."""
     areas: Mapping[str, float]
     """Place -> its share of the image."""
     maps: Mapping[str, SeenMap]
@@ -85,6 +95,8 @@ class Cohort:
     cases: tuple[Case, ...]
     body: Body = "otsu"
     quick: bool = False
+    folder: Path | None = None
+    """Where checks keep what they have asked; None keeps nothing."""
     explainer: Explainer = field(init=False)
 
     def __post_init__(self) -> None:
@@ -105,55 +117,45 @@ class Cohort:
         """The case, prepared."""
         return self.explainer.ready(case.image, case.mask, case.slice, case.segments)
 
+    def kept(self, check: str) -> Kept:
+        """What a check has asked of cases so far."""
+        return Kept(None if self.folder is None else self.folder / f"{check}.jsonl")
+
     def drawn(self, count: int) -> list[Case]:
         """Some of the cases, drawn by the seed, in the order of all."""
         order = np.random.default_rng(self.plan.seed).permutation(len(self.cases))[:count]
         return [self.cases[place] for place in sorted(order)]
 
 
-def see(cohort: Cohort, file: Path, say: Say, tick: Tick) -> list[Seen]:
-    """Every case, seen now or found in `file` from an earlier start; a line is written after each."""
-    known = {one.case: one for one in _read(file)}
-    file.parent.mkdir(parents=True, exist_ok=True)
-    # What a kill left of a line goes first.
-    file.write_text("".join(f"{json_text(asdict(one))}\n" for one in known.values()), "utf-8")
-    found = []
+def see(cohort: Cohort, say: Say, tick: Tick) -> list[Seen]:
+    """Every case, seen now or found in the folder from an earlier start."""
+    kept, found = cohort.kept(SEEN), []
     for number, case in enumerate(cohort.cases, 1):
-        one = known.get(case.identifier)
-        if one is None:
+        if case.identifier not in kept:
             say(f"case {number} of {len(cohort.cases)}: {case.identifier}")
-            one = _tried(cohort, case)
-            with file.open("a", encoding="utf-8") as stream:
-                stream.write(json_text(asdict(one)) + "\n")
-        found.append(one)
+        found.append(Seen.from_table(kept(case.identifier, partial(_tried, cohort, case))))
         tick(number, len(cohort.cases))
     return found
 
 
-def _read(file: Path) -> Iterator[Seen]:
-    for line in file.read_text("utf-8").splitlines() if file.is_file() else ():
-        try:
-            yield Seen.from_table(json.loads(line))
-        except (ValueError, TypeError, KeyError):
-            continue
-
-
-def _tried(cohort: Cohort, case: Case) -> Seen:
+def _tried(cohort: Cohort, case: Case) -> dict[str, Any]:
+    """A case seen, as plain values."""
     try:
-        return _seen(cohort, case)
+        seen = _seen(cohort, case)
     except VoxplainError as error:
-        return Seen(case.identifier, case.group or "", case.label, "", 0.0, {}, {}, {}, failed=str(error))
+        seen = Seen(case.identifier, case.group or "", case.label, "", 0.0, {}, {}, {}, {}, failed=str(error))
+    return asdict(seen)
 
 
 def _seen(cohort: Cohort, case: Case) -> Seen:
     ready = cohort.ready(case)
     where = places(ready, cohort.body)
-    score, covered = _covered(cohort, ready, where)
+    score, covered, beside = _wiped(cohort, ready, where)
     boxes = {**where, **corners(tuple(ready.x.shape[2:]))}
     maps = {text(method): _map(cohort, ready, method, boxes) for method in cohort.plan.methods}
     areas = {name: float(mask.mean()) for name, mask in boxes.items()}
-    said = class_name(ready)
-    return Seen(case.identifier, case.group or "", case.label, said, score, covered, areas, maps, ready.x.ndim - 2)
+    rank, said = ready.x.ndim - 2, class_name(ready)
+    return Seen(case.identifier, case.group or "", case.label, said, score, covered, beside, areas, maps, rank)
 
 
 def class_name(ready: Ready) -> str:
@@ -164,8 +166,10 @@ def class_name(ready: Ready) -> str:
     return told.class_names[told.predicted] if told.class_names else str(told.predicted)
 
 
-def _covered(cohort: Cohort, ready: Ready, where: Mapping[str, Any]) -> tuple[float, dict[str, float]]:
-    """The number of a case as it is, and with the small structures of each place removed."""
+def _wiped(
+    cohort: Cohort, ready: Ready, where: Mapping[str, Mask]
+) -> tuple[float, dict[str, float], dict[str, list[float]]]:
+    """The number of a case as it is, with each place wiped, and with its shape wiped anywhere."""
     asked = target("margin") if ready.prediction.kind == "classification" else cohort.target(ready)
     score = cohort.explainer.score(ready, asked)
     try:
@@ -173,18 +177,23 @@ def _covered(cohort: Cohort, ready: Ready, where: Mapping[str, Any]) -> tuple[fl
     except VoxplainError:  # a single class has no rival
         score = cohort.explainer.score(ready, cohort.target(ready))
         clean, frozen = score.freeze(ready.x)
-    plain = local_median(ready.x)
-    after = {
-        name: float(frozen_scores(frozen, torch.where(torch.from_numpy(mask).to(plain.device), plain, ready.x)))
-        for name, mask in where.items()
-    }
-    return float(clean[0]), after
+    plain, count = local_median(ready.x), QUICK_SHIFTS if cohort.quick else SHIFTS
+    covered: dict[str, float] = {}
+    beside: dict[str, list[float]] = {}
+    for name, mask in where.items():
+        draw = np.random.default_rng([cohort.plan.seed, zlib.crc32(ready.image.identifier.encode())])
+        covered[name], *beside[name] = _without(frozen, ready.x, plain, [mask, *elsewhere(mask, draw, count)])
+    return float(clean[0]), covered, beside
 
 
-def frozen_scores(frozen: Score, x: Tensor) -> Tensor:
-    """The score of one altered version (1, channel, *space) of the case by which a score was frozen."""
-    (piece,) = frozen.stream(1, lambda index: (x, torch.zeros_like(index)), like=x)
-    return piece.values
+def _without(frozen: Score, x: Tensor, plain: Tensor, masks: Sequence[Mask]) -> list[float]:
+    """Scores of a case (1, channel, *space), its voxels replaced by plain ones in each of the masks (*space)."""
+
+    def make(index: Tensor) -> tuple[Tensor, Tensor]:
+        chosen = torch.from_numpy(np.stack([masks[one] for one in index.tolist()])).to(x.device)
+        return torch.where(chosen[:, None], plain, x), torch.zeros_like(index)
+
+    return torch.cat([piece.values for piece in frozen.stream(len(masks), make, like=x)]).tolist()
 
 
 def _map(cohort: Cohort, ready: Ready, method: Method, where: dict[str, Any]) -> SeenMap:

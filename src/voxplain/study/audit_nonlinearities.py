@@ -14,22 +14,18 @@ MOST_FAILED = 0.1
 
 def check(seen: Sequence[Seen], methods: Sequence[str]) -> Verdict:
     """Failed checks of certificates, and nonlinearities that backward rules passed by their derivative."""
-    verdict = Verdict(
-        check="certificates",
-        title="Certificates: covered nonlinearities and sums",
-        outcome="ok",
-        sentence="",
+    words: dict[Outcome, str] = {
+        "ok": "all maps pass the checks of their certificates",
+        "look": "{names}: some operations have no backward rule, or single maps fail a check",
+        "fail": "{names}: maps fail the checks of their certificates",
+    }
+    return concluded(
+        "certificates",
+        "Certificates: covered nonlinearities and sums",
+        words,
+        [_finding(seen, name) for name in methods],
         quantity="share of maps with a failed check",
         threshold=f"look above 0 or where an operation has no rule, fail above {MOST_FAILED:g}",
-        findings=tuple(_finding(seen, name) for name in methods),
-    )
-    return concluded(
-        verdict,
-        {
-            "ok": "all maps pass the checks of their certificates",
-            "look": "{names}: some operations have no backward rule, or single maps fail a check",
-            "fail": "{names}: maps fail the checks of their certificates",
-        },
     )
 
 

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 
 from voxplain.study.audit_cohort import Seen, by_class
 from voxplain.study.audit_places import ALONG, CORNERS, OUTSIDE
-from voxplain.study.audit_verdict import Finding, Verdict, above, concluded, estimate
-from voxplain.study.statistics import Estimate
+from voxplain.study.audit_verdict import Finding, Outcome, Verdict, above, concluded, lower_end
+from voxplain.study.statistics import Estimate, by_patient, mean
 
 LOOK, FAIL = 2.0, 4.0
 """Times the place's share of the image: a map that knows nothing has 1."""
@@ -24,23 +24,18 @@ TITLES = {
 
 def check(seen: Sequence[Seen], methods: Sequence[str], groups: Mapping[str, str], place: str) -> Verdict:
     """The share of each method's magnitude in a place against the place's share of the image, in the worst class."""
-    findings = tuple(_finding(seen, name, groups, place) for name in methods)
-    verdict = Verdict(
-        check=place,
-        title=TITLES[place],
-        outcome="ok",
-        sentence="",
+    words: dict[Outcome, str] = {
+        "ok": f"no method puts much more evidence {_at(place)} than a map that knows nothing would",
+        "look": f"{{names}}: more than twice as much evidence {_at(place)} as chance",
+        "fail": f"{{names}}: more than four times as much evidence {_at(place)} as chance",
+    }
+    return concluded(
+        place,
+        TITLES[place],
+        words,
+        [_finding(seen, name, groups, place) for name in methods],
         quantity="share of the map over share of the image",
         threshold=f"look above {LOOK:g}, fail above {FAIL:g}, with the whole interval, in any class",
-        findings=findings,
-    )
-    return concluded(
-        verdict,
-        {
-            "ok": f"no method puts much more evidence {_at(place)} than a map that knows nothing would",
-            "look": f"{{names}}: more than twice as much evidence {_at(place)} as chance",
-            "fail": f"{{names}}: more than four times as much evidence {_at(place)} as chance",
-        },
     )
 
 
@@ -66,13 +61,10 @@ def _finding(seen: Sequence[Seen], method: str, groups: Mapping[str, str], place
 def times_chance(seen: Sequence[Seen], method: str, place: str, groups: Mapping[str, str]) -> Estimate:
     """Mean over patients of the share in a place over the place's share of the image."""
     values = {one.case: one.maps[method].shares[place] / one.areas[place] for one in seen}
-    found = estimate(values, groups)
-    if found is None:
-        raise TypeError("there must be cases")
-    return found
+    return mean(by_patient(values, groups))
 
 
 def leading(found: Mapping[str, Estimate]) -> tuple[str, Estimate]:
     """The class that is most surely high: by the lower end of its interval."""
-    name = max(found, key=lambda one: found[one].value if found[one].low is None else found[one].low or 0.0)
+    name = max(found, key=lambda one: lower_end(found[one]))
     return name, found[name]

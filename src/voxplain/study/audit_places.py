@@ -3,20 +3,13 @@
 from __future__ import annotations
 
 from itertools import product
-from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
 import torch
-from scipy import ndimage
 from torch import Tensor
 
-from voxplain.data.prepare import prepare_mask
-from voxplain.ops.marking import otsu
+from voxplain.study.audit_body import Body, Mask, body
 from voxplain.study.ready import Ready
-
-Body = Literal["otsu", "mask", "segments", "nonzero"]
-"""What counts as body: above Otsu's threshold, the case's mask or segments, or voxels that are not 0."""
 
 BORDER = 16
 """The border is what is nearer to the edge than its side divided by this."""
@@ -24,18 +17,7 @@ BORDER = 16
 CORNER = 5
 """A corner is a box whose sides are the image's divided by this; markers of films lie in there."""
 
-RIM = 32
-"""The body is widened by its side divided by this: at its rim coarse maps cannot be told from it."""
-
-PART = 0.02
-"""Parts of a body have at least this share of the image; letters have less."""
-
-FEWEST, MOST = 0.05, 0.95
-"""A body that has a smaller or larger share of the image leaves nothing to hold against it."""
-
 OUTSIDE, ALONG, CORNERS = "outside the body", "border", "corners"
-
-Mask = npt.NDArray[np.bool_]
 
 
 def places(ready: Ready, rule: Body) -> dict[str, Mask]:
@@ -74,28 +56,14 @@ def _name(ends: tuple[int, ...]) -> str:
     return "corner " + "".join(("-", "+")[end] + axis for end, axis in zip(ends, "ijk", strict=True))
 
 
-def body(ready: Ready, rule: Body) -> Mask | None:
-    """The body (*space), a little widened; None where the case has none or it is nearly nothing or everything."""
-    given = {"mask": ready.mask, "segments": ready.segments}
-    if rule in given:
-        image = given[rule]
-        inside = None if image is None else prepare_mask(image, ready.prepared) > 0
-    else:
-        values = ready.x[0].double().cpu().numpy()
-        inside = (values != 0).any(axis=0) if rule == "nonzero" else _bright(values.mean(axis=0))
-    if inside is None or not FEWEST < inside.mean() < MOST:
-        return None
-    wide = ndimage.binary_dilation(inside, iterations=_part(min(inside.shape), RIM))
-    return wide if wide.mean() < MOST else None
+def elsewhere(mask: Mask, draw: np.random.Generator, count: int) -> list[Mask]:
+    """The mask (*space) in random places of the image, as if its opposite edges met: area and shape stay.
 
-
-def _bright(values: npt.NDArray[np.float64]) -> Mask:
-    """All parts above Otsu's threshold that are larger than letters, with what they enclose."""
-    smooth = ndimage.gaussian_filter(values, 1.0, mode="nearest")
-    parts, _ = ndimage.label(smooth > otsu(smooth.ravel()))
-    large = np.bincount(parts.ravel()) >= PART * values.size
-    large[0] = False
-    return np.asarray(ndimage.binary_fill_holes(ndimage.binary_closing(large[parts], iterations=2)))
+    Toroidal shifts, by which Lotwick and Silverman (J. R. Stat. Soc. B 44, 1982, 406-413) test whether two patterns
+    of one window have to do with each other.
+    """
+    axes = tuple(range(mask.ndim))
+    return [np.roll(mask, tuple(draw.integers(0, mask.shape)), axes) for _ in range(count)]
 
 
 def shares(values: Tensor, where: dict[str, Mask]) -> dict[str, float]:

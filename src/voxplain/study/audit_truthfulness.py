@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
+from voxplain.data.case import Case
 from voxplain.errors import VoxplainError
 from voxplain.metrics.abpc import Abpc
 from voxplain.metrics.base_model import ModelMetric
@@ -53,21 +56,37 @@ def measured(cohort: Cohort) -> Measures:
     """Numbers of every method and control on some cases."""
     found: dict[str, dict[str, dict[str, float]]] = defaultdict(lambda: defaultdict(dict))
     control: dict[str, bool] = {}
-    asked = metrics(quick=cohort.quick, seed=cohort.plan.seed)
+    kept = cohort.kept("truthfulness")
     for case in cohort.drawn(QUICK_CASES if cohort.quick else CASES):
-        try:
-            ready = cohort.ready(case)
-            laid = _laid(cohort, ready)
-            maps = [one.values for one in laid if one.values is not None]
-            numbers = measure_all(asked, cohort.explainer.score(ready, cohort.target(ready)), ready.x, maps)
-        except VoxplainError:
-            continue
-        for metric, own in numbers.items():
-            for one, number in zip(laid, own, strict=True):
-                control[one.attribution.method] = one.control
-                if number.value is not None and not one.flaw:
-                    found[metric.name][one.attribution.method][case.identifier] = number.value
+        for one in kept(case.identifier, partial(_measured, cohort, case)):
+            control[one["method"]] = one["control"]
+            for metric, value in one["numbers"].items():
+                found[metric][one["method"]][case.identifier] = value
     return Measures(found, control)
+
+
+def _measured(cohort: Cohort, case: Case) -> list[dict[str, Any]]:
+    """The numbers of each method and control on one case, as plain values; [] where it cannot be asked about."""
+    asked = metrics(quick=cohort.quick, seed=cohort.plan.seed)
+    try:
+        ready = cohort.ready(case)
+        laid = [one for one in _laid(cohort, ready) if one.values is not None]
+        score = cohort.explainer.score(ready, cohort.target(ready))
+        found = measure_all(asked, score, ready.x, [one.values for one in laid if one.values is not None])
+    except VoxplainError:
+        return []
+    return [
+        {
+            "method": one.attribution.method,
+            "control": one.control,
+            "numbers": {
+                metric.name: own[place].value
+                for metric, own in found.items()
+                if own[place].value is not None and not one.flaw
+            },
+        }
+        for place, one in enumerate(laid)
+    ]
 
 
 def _laid(cohort: Cohort, ready: Ready) -> list[Laid]:
@@ -83,22 +102,18 @@ def _laid(cohort: Cohort, ready: Ready) -> list[Laid]:
 def check_truthfulness(found: Measures, names: Sequence[str], groups: Mapping[str, str]) -> Verdict:
     """Whether removing voxels in the order of a method moves the score more than in the order of each control."""
     own = found.values.get(DECIDES, {})
-    verdict = Verdict(
-        check="truthfulness",
-        title="Truthfulness against maps that know nothing",
-        outcome="ok",
-        sentence="",
+    words: dict[Outcome, str] = {
+        "ok": "every method tells what the score needs better than a random map, an edge filter and a blob do",
+        "look": "{names}: not surely better than maps that know nothing at telling what the score needs",
+        "fail": "{names}: no better than maps that know nothing at telling what the score needs",
+    }
+    return concluded(
+        "truthfulness",
+        "Truthfulness against maps that know nothing",
+        words,
+        [_finding(name, own, found.control, groups) for name in names],
         quantity="area between perturbation curves, less that of the best control",
         threshold="ok where the whole interval lies above 0, fail where the mean does not",
-        findings=tuple(_finding(name, own, found.control, groups) for name in names),
-    )
-    return concluded(
-        verdict,
-        {
-            "ok": "every method tells what the score needs better than a random map, an edge filter and a blob do",
-            "look": "{names}: not surely better than maps that know nothing at telling what the score needs",
-            "fail": "{names}: no better than maps that know nothing at telling what the score needs",
-        },
     )
 
 
@@ -132,21 +147,17 @@ def check_disagreement(found: Measures, groups: Mapping[str, str], seed: int) ->
     if not pairs:
         reason = f"metrics are held against each other over at least {FEWEST_METHODS} methods and two patients"
         return Verdict.not_applicable("disagreement", title, reason)
-    verdict = Verdict(
-        check="disagreement",
-        title=title,
-        outcome="ok",
-        sentence="",
+    words: dict[Outcome, str] = {
+        "ok": "metrics of truthfulness order the methods alike",
+        "look": "metrics order the methods differently ({names}): name the question before the metric",
+    }
+    return concluded(
+        "disagreement",
+        title,
+        words,
+        [*map(_pair, pairs)],
         quantity="Kendall's tau between the orders of methods",
         threshold=f"look below {AGREE:g}; never a failure, since metrics ask different questions",
-        findings=tuple(map(_pair, pairs)),
-    )
-    return concluded(
-        verdict,
-        {
-            "ok": "metrics of truthfulness order the methods alike",
-            "look": "metrics order the methods differently ({names}): name the question before the metric",
-        },
     )
 
 

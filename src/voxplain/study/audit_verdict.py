@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal, Self
 
 from voxplain.study.statistics import Estimate, by_patient, mean
@@ -89,8 +89,12 @@ def worst(outcomes: Iterable[Outcome]) -> Outcome:
 
 def above(found: Estimate, look: float, fail: float) -> Outcome:
     """For a number that is bad when high: even the lower end of its interval must lie above a threshold."""
-    surely = found.value if found.low is None else found.low
-    return "fail" if surely > fail else "look" if surely > look else "ok"
+    return "fail" if lower_end(found) > fail else "look" if lower_end(found) > look else "ok"
+
+
+def lower_end(found: Estimate) -> float:
+    """The lower end of an interval, or the value that has none."""
+    return found.value if found.low is None else found.low
 
 
 def below(found: Estimate, look: float, fail: float) -> Outcome:
@@ -103,13 +107,22 @@ def estimate(values: Mapping[str, float], groups: Mapping[str, str]) -> Estimate
     return mean(by_patient(values, groups)) if values else None
 
 
-def concluded(verdict: Verdict, words: Mapping[Outcome, str]) -> Verdict:
+def concluded(
+    check: str,
+    title: str,
+    words: Mapping[Outcome, str],
+    findings: Sequence[Finding],
+    *,
+    quantity: str,
+    threshold: str,
+    numbers: Mapping[str, Any] | None = None,
+) -> Verdict:
     """The verdict with the worst outcome of its findings, and the sentence for it; '{names}' are those that have it."""
-    outcome = worst(one.outcome for one in verdict.findings)
-    names = ", ".join(one.name for one in verdict.findings if one.outcome == outcome)
-    reason = verdict.findings[0].words if verdict.findings else "there is nothing to look at"
+    outcome = worst(one.outcome for one in findings)
+    names = ", ".join(one.name for one in findings if one.outcome == outcome)
+    reason = findings[0].words if findings else "there is nothing to look at"
     sentence = words.get(outcome, reason).format(names=names)
-    return replace(verdict, outcome=outcome, sentence=sentence)
+    return Verdict(check, title, outcome, sentence, quantity, threshold, tuple(findings), numbers or {})
 
 
 def interval_words(one: Finding, shown: Callable[[float], str]) -> str:
