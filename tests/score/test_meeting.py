@@ -57,7 +57,8 @@ def test_several_targets_share_the_forward():
 def test_layers_of_one_target_share_forward_and_backward():
     deepest = cost(lambda: method("grad_cam(layer='first')")(Score(MODEL, "class_score(0)"), X))
     asked = [(f"grad_cam(layer='{name}')", "class_score(0)") for name in ("first", "second", "drop")]
-    assert cost(lambda: together(jobs(*asked))) == pytest.approx(deepest, abs=0.02)
+    # Each layer's weighted sum of channels is a product of its own; a second way back would add 0.7.
+    assert cost(lambda: together(jobs(*asked))) == pytest.approx(deepest, abs=0.05)
 
 
 def test_gradient_and_layers_of_one_target_share_the_backward():
