@@ -59,7 +59,8 @@ def test_grad_cam_pays_only_the_backward_to_its_layer(rank):
 @ranks
 def test_grad_cam_at_many_layers_costs_no_more_than_at_the_deepest(rank):
     assert forwards("grad_cam(layer=['first', 'second', 'drop'])", rank) == pytest.approx(
-        forwards("grad_cam(layer='first')", rank), abs=SLACK
+        forwards("grad_cam(layer='first')", rank),
+        abs=0.05,  # a product for each further layer's sum
     )
 
 
